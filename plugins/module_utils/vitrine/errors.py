@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one tree of exceptions. Each says what was wanted, what happened and what to do, and carries the offending value.
+"""The one tree of exceptions. Each says what was wanted, what happened and what to do.
 
-The command line and the Ansible glue each translate these at one place: nothing here ever reaches a user as a traceback.
+The command line and the Ansible glue each translate these at one place: none ever reaches a user as a traceback.
 ``exit_code`` is what the command line returns, as docker's does: 125 the engine failed, 126 the command cannot be
 executed, 127 the command was not found, 1 an ordinary failure.
 """
