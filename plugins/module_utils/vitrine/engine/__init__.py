@@ -1,0 +1,7 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The use cases, one file per noun: the only thing that the command line and the modules call.
+
+``Engine(settings)`` gives ``images``, ``containers``, ``builds`` and ``system``. Nothing below this room knows of it.
+"""

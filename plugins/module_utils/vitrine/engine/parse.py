@@ -1,0 +1,363 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The texts that users write - sizes, ports, volumes, limits - and what they mean. One grammar for both the command
+line and the modules; docker's, as its reference documentation of ``docker run`` describes it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..errors import InvalidInput
+from .spec import Mount, Port
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")
+_PROTOCOLS = ("tcp", "udp", "sctp")
+_MODES = frozenset("rw ro z Z consistent delegated cached nocopy private rprivate shared rshared slave rslave".split())
+_RLIMITS = frozenset(
+    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack as".split()
+)
+_SIGNALS = {
+    name: number
+    for number, name in enumerate(
+        "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU "
+        "URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(),
+        1,
+    )
+}
+
+
+def name(text: str) -> str:
+    """A container's or volume's name."""
+    if not _NAME.match(text):
+        raise InvalidInput(
+            f"invalid name {text!r}",
+            hint="use 1 to 128 letters, digits, '_', '.' or '-', beginning with a letter or a digit",
+            value=text,
+        )
+    return text
+
+
+def size(text: str | int, what: str = "size") -> int:
+    """Bytes from "64m", "1.5g", "1024"; units are powers of 1024, upper or lower case, "b" or "ib" may follow."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*", str(text), re.IGNORECASE)
+    if not match:
+        raise InvalidInput(
+            f"invalid {what} {text!r}", hint="write a number with an optional unit, such as 64m or 1g", value=text
+        )
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def memory_swap(text: str | int) -> int:
+    """Like size, and "unlimited" or -1 for no limit (-1)."""
+    return -1 if str(text).strip().lower() in ("-1", "unlimited") else size(text, "memory_swap")
+
+
+def cpus(text: str | float) -> int:
+    """Thousand-millionths of a CPU from "0.5"."""
+    try:
+        value = round(float(text) * 10**9)
+    except ValueError:
+        value = -1
+    if value <= 0:
+        raise InvalidInput(f"invalid number of CPUs {text!r}", hint="write a number above 0, such as 0.5", value=text)
+    return value
+
+
+def cpuset(text: str) -> str:
+    """A list of CPUs or memory nodes: "0-2,4"."""
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+        raise InvalidInput(f"invalid list of CPUs {text!r}", hint="write numbers and ranges: 0-2,4", value=text)
+    return text
+
+
+def _port_range(text: str, whole: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text)
+    first = int(match[1]) if match else 0
+    last = int(match[2] or match[1]) if match else 0
+    if not 1 <= first <= last <= 65535:
+        raise InvalidInput(
+            f'Invalid port range: "{text}"',
+            hint=f"in {whole!r}: ports are numbers from 1 to 65535, ranges go upwards",
+            value=whole,
+        )
+    return first, last
+
+
+def _split_host(text: str, whole: str) -> tuple[str, str]:
+    """Split "[v6]:rest", "v4:rest" or "rest" into (address, rest)."""
+    import ipaddress
+
+    if text.startswith("["):
+        address, closed, rest = text[1:].partition("]")
+        if not closed or not rest.startswith(":"):
+            raise InvalidInput(
+                f"cannot find closing ']' in {whole!r}", hint="write [address]:host-port:container-port", value=whole
+            )
+        rest = rest[1:]
+    elif text.count(":") == 2:
+        address, _colon, rest = text.partition(":")
+    elif ":" not in text or text.count(":") == 1:
+        return "", text
+    else:
+        raise InvalidInput(
+            f"invalid published port {whole!r}", hint="put an IPv6 address in brackets: [::1]:80:80", value=whole
+        )
+    try:
+        return str(ipaddress.ip_address(address)), rest
+    except ValueError:
+        raise InvalidInput(
+            f"Bind addresses for published ports must be IPv4 or IPv6 addresses, not hostnames."
+            f" Found {address!r} in {whole!r}",
+            hint="look the name up first and write its address",
+            value=whole,
+        ) from None
+
+
+def port(text: str | int, default_host_ip: str = "") -> list[Port]:
+    """Published ports from "[address:][host port or range:]container port or range[/protocol]".
+
+    A range on both sides pairs them one by one; one container port with a host range takes the first (any free one
+    of the range is docker's rule; the monitor tries them in order). Raises InvalidInput.
+    """
+    whole = str(text)
+    body, slash, protocol = whole.partition("/")
+    protocol = protocol.lower() if slash else "tcp"
+    if protocol not in _PROTOCOLS:
+        raise InvalidInput(f"invalid protocol {protocol!r} in {whole!r}", hint="use tcp, udp or sctp", value=whole)
+    address, rest = _split_host(body, whole)
+    host, colon, container = rest.rpartition(":")
+    first, last = _port_range(container, whole)
+    if not colon or not host:
+        return [Port(address or default_host_ip, 0, number, protocol) for number in range(first, last + 1)]
+    host_first, host_last = _port_range(host, whole)
+    if last > first and host_last - host_first != last - first:
+        raise InvalidInput(
+            f'Invalid port range: "{rest}"',
+            hint=f"{host_last - host_first + 1} host ports cannot be paired with {last - first + 1} container ports",
+            value=whole,
+        )
+    pairs = zip(range(host_first, host_last + 1), range(first, last + 1))
+    return [Port(address or default_host_ip, left, right, protocol) for left, right in pairs]
+
+
+def exposed(text: str | int) -> list[str]:
+    """Exposed ports from "80", "80/udp" or "9010-9050": ["80/tcp", ...]."""
+    body, slash, protocol = str(text).partition("/")
+    protocol = protocol.lower() if slash else "tcp"
+    if protocol not in _PROTOCOLS:
+        raise InvalidInput(f"invalid protocol {protocol!r} in {text!r}", hint="use tcp, udp or sctp", value=text)
+    first, last = _port_range(body, str(text))
+    return [f"{number}/{protocol}" for number in range(first, last + 1)]
+
+
+def _target(path: str, whole: str) -> str:
+    clean = os.path.normpath(path)
+    if not path.startswith("/") or clean in ("/", "//"):
+        raise InvalidInput(
+            f"invalid mount target {path!r} in {whole!r}", hint="write an absolute path other than /", value=whole
+        )
+    return clean
+
+
+def volume(text: str) -> Mount:
+    """A mount from "[source:]target[:modes]". A source that begins with "/", "." or "~" is a host path, else a volume."""
+    parts = text.split(":")
+    modes: tuple[str, ...] = ()
+    if len(parts) > 1 and parts[-1] and all(word in _MODES for word in parts[-1].split(",")):
+        modes = tuple(parts.pop().split(","))
+    if len(parts) == 1:
+        source, target = "", parts[0]
+    elif len(parts) == 2:
+        source, target = parts
+    else:
+        raise InvalidInput(
+            f"invalid volume {text!r}",
+            hint=f"write source:target:modes; modes are {', '.join(sorted(_MODES))}",
+            value=text,
+        )
+    if len(parts) == 2 and not source:
+        raise InvalidInput(f"invalid volume {text!r}: the source is empty", hint="write source:target", value=text)
+    kind = "volume"
+    if source[:1] in ("/", ".", "~"):
+        source = os.path.normpath(os.path.abspath(os.path.expanduser(source)))
+        kind = "bind"
+    elif source:
+        name(source)
+    read_only = "ro" in modes
+    rest = tuple(word for word in modes if word not in ("ro", "rw", "consistent", "delegated", "cached", "z", "Z"))
+    return Mount(kind, source, _target(target, text), read_only, rest)
+
+
+def mount(text: str) -> Mount:
+    """A mount from "type=bind,source=/a,target=/b,readonly" (the --mount flag)."""
+    fields: dict[str, str] = {}
+    for word in text.split(","):
+        key, _equals, value = word.partition("=")
+        fields[key.strip().lower()] = value
+    kind = fields.pop("type", "volume")
+    source = fields.pop("source", fields.pop("src", ""))
+    target = fields.pop("target", fields.pop("destination", fields.pop("dst", "")))
+    read_only = fields.pop("readonly", fields.pop("ro", "false")) in ("", "true", "1")
+    options = []
+    for key in ("bind-propagation", "tmpfs-size", "tmpfs-mode", "volume-nocopy"):
+        if key in fields:
+            value = fields.pop(key)
+            if key == "tmpfs-size":
+                options.append(f"size={size(value)}")
+            elif key == "tmpfs-mode":
+                options.append(f"mode={value}")
+            else:
+                options.append(value if key == "bind-propagation" else "nocopy")
+    if kind not in ("bind", "volume", "tmpfs") or fields:
+        wrong = sorted(fields)[0] if fields else f"type={kind}"
+        raise InvalidInput(
+            f"invalid mount {text!r}: {wrong!r} is not understood",
+            hint="write type=bind|volume|tmpfs,source=...,target=...[,readonly]",
+            value=text,
+        )
+    if kind == "bind" and not source.startswith("/"):
+        raise InvalidInput(
+            f"invalid mount {text!r}: a bind mount needs an absolute source", hint="write source=/path", value=text
+        )
+    if kind == "volume" and source:
+        name(source)
+    return Mount(kind, source, _target(target, text), read_only, tuple(options))
+
+
+def tmpfs(text: str) -> tuple[str, str]:
+    """("/path", "options") from "/path[:options]"."""
+    path, _colon, options = text.partition(":")
+    return _target(path, text), options
+
+
+def ulimit(text: str) -> tuple[str, int, int]:
+    """(name, soft, hard) from "nofile=1024:2048", "nofile:1024:2048" or "nofile=1024"; -1 is unlimited."""
+    match = re.fullmatch(r"([a-z]+)[=:](-?\d+|unlimited)(?::(-?\d+|unlimited))?", text.strip())
+    if not match or match[1] not in _RLIMITS:
+        raise InvalidInput(
+            f"invalid ulimit {text!r}",
+            hint=f"write name=soft[:hard]; names are {', '.join(sorted(_RLIMITS))}",
+            value=text,
+        )
+    soft, hard = (-1 if word == "unlimited" else int(word) for word in (match[2], match[3] or match[2]))
+    if hard != -1 and (soft > hard or soft == -1):
+        raise InvalidInput(
+            f"invalid ulimit {text!r}: the soft limit is above the hard one", hint="raise the hard limit", value=text
+        )
+    return match[1], soft, hard
+
+
+def device(text: str) -> tuple[str, str, str]:
+    """(host path, container path, permissions) from "/dev/x[:/dev/y][:rwm]"."""
+    parts = text.split(":")
+    permissions = "rwm"
+    if len(parts) > 1 and re.fullmatch("[rwm]{1,3}", parts[-1]):
+        permissions = parts.pop()
+    if not 1 <= len(parts) <= 2 or not all(part.startswith("/") for part in parts):
+        raise InvalidInput(f"invalid device {text!r}", hint="write /dev/on-host[:/dev/in-container][:rwm]", value=text)
+    return parts[0], parts[-1], permissions
+
+
+def env(words: Iterable[str], environ: Mapping[str, str] | None = None) -> list[str]:
+    """Environment settings: "A=b" stays, a bare "A" takes its value from environ and is dropped if it has none."""
+    environ = os.environ if environ is None else environ
+    result = []
+    for word in words:
+        key, equals, _value = word.partition("=")
+        if not key or "\0" in word:
+            raise InvalidInput(f"invalid environment variable {word!r}", hint="write NAME=value", value=word)
+        if equals:
+            result.append(word)
+        elif key in environ:
+            result.append(f"{key}={environ[key]}")
+    return result
+
+
+def env_file(path: str) -> list[str]:
+    """Environment settings of a file: one a line, "#" begins a comment line, no quoting (as docker reads it)."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.rstrip("\r\n").lstrip() for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"the environment file {path!r} cannot be read: {getattr(error, 'strerror', error)}",
+            hint="name a text file with NAME=value lines",
+            value=path,
+        ) from None
+    for number, line in enumerate(lines, 1):
+        key = line.partition("=")[0]
+        if line and not line.startswith("#") and (not key or any(char.isspace() for char in key)):
+            raise InvalidInput(
+                f"{path}:{number}: {line!r} is not a setting", hint="write NAME=value, one a line", value=line
+            )
+    return env(line for line in lines if line and not line.startswith("#"))
+
+
+def label(text: str) -> tuple[str, str]:
+    """("key", "value") from "key[=value]"."""
+    key, _equals, value = text.partition("=")
+    if not key:
+        raise InvalidInput(f"invalid label {text!r}", hint="write key=value", value=text)
+    return key, value
+
+
+def restart(text: str) -> tuple[str, int]:
+    """(policy, maximum of retries) from "always" or "on-failure:3"; 0 retries is no maximum."""
+    policy, colon, retries = text.partition(":")
+    if policy not in ("no", "always", "unless-stopped", "on-failure") or (
+        colon and (policy != "on-failure" or not retries.isdigit())
+    ):
+        raise InvalidInput(
+            f"invalid restart policy {text!r}",
+            hint="use no, always, unless-stopped or on-failure[:max-retries]",
+            value=text,
+        )
+    return policy, int(retries or 0)
+
+
+def duration(text: str | int | float) -> int:
+    """Nanoseconds from "1m30s", "500ms"; a bare number is seconds."""
+    units = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+    word = str(text).strip()
+    if re.fullmatch(r"\d+(\.\d+)?", word):
+        return int(float(word) * 10**9)
+    if not re.fullmatch(r"(\d+(\.\d+)?(ns|us|ms|s|m|h))+", word):
+        raise InvalidInput(f"invalid duration {text!r}", hint="write numbers with units, as in 1m30s", value=text)
+    pieces = re.findall(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)", word)
+    return sum(int(float(number) * units[unit]) for number, unit in pieces)
+
+
+def signal(text: str | int) -> int:
+    """A signal's number from "TERM", "SIGTERM", "15", "RTMIN+3" (Linux numbering; RTMIN is 34 as glibc has it)."""
+    word = str(text).strip().upper()
+    word = word[3:] if word.startswith("SIG") else word
+    number = int(word) if word.isdigit() else _SIGNALS.get(word, 0)
+    match = re.fullmatch(r"(RTMIN|RTMAX)(?:([+-])(\d+))?", word)
+    if match:
+        number = {"RTMIN": 34, "RTMAX": 64}[match[1]] + int((match[2] or "+") + (match[3] or "0"))
+    if not 1 <= number <= 64:
+        raise InvalidInput(f"invalid signal {text!r}", hint="use a name such as SIGTERM or its number", value=text)
+    return number
+
+
+def host_entry(text: str) -> tuple[str, str]:
+    """(name, address) from "name:address" (the --add-host flag); "host-gateway" stands for the bridge's address."""
+    import ipaddress
+
+    host, colon, address = text.partition(":")
+    address = address.strip("[]")
+    try:
+        if address != "host-gateway":
+            ipaddress.ip_address(address)
+    except ValueError:
+        colon = ""
+    if not host or not colon:
+        raise InvalidInput(f"invalid host entry {text!r}", hint="write name:address", value=text)
+    return host, address
