@@ -5,3 +5,7 @@
 
 ``Engine(settings)`` gives ``images``, ``containers``, ``builds`` and ``system``. Nothing below this room knows of it.
 """
+
+from .core import Engine
+
+__all__ = ["Engine"]

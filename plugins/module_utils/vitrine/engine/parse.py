@@ -167,7 +167,7 @@ def _target(path: str, whole: str) -> str:
 
 
 def volume(text: str) -> Mount:
-    """A mount from "[source:]target[:modes]". A source that begins with "/", "." or "~" is a host path, else a volume."""
+    """A mount from "[source:]target[:modes]"; a source that begins with "/", "." or "~" is a host path."""
     parts = text.split(":")
     modes: tuple[str, ...] = ()
     if len(parts) > 1 and parts[-1] and all(word in _MODES for word in parts[-1].split(",")):

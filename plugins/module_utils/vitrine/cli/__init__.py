@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command ``vitrine``: docker's verbs, flags, columns and exit codes over the engine's use cases.
+
+Each verb's table and handler live in the module that VERBS names; only that one is imported. Call ``main``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import VitrineError
+
+# verb -> (module, one line for the list of verbs)
+VERBS = {
+    "run": ("running", "Create a container from an image and start it"),
+    "create": ("running", "Create a container from an image without starting it"),
+    "exec": ("running", "Run a command in a running container"),
+    "attach": ("running", "Attach this terminal to a running container"),
+    "start": ("lifecycle", "Start stopped containers"),
+    "stop": ("lifecycle", "Stop running containers"),
+    "restart": ("lifecycle", "Restart containers"),
+    "kill": ("lifecycle", "Send a signal to running containers"),
+    "rm": ("lifecycle", "Remove containers"),
+    "rename": ("lifecycle", "Give a container another name"),
+    "pause": ("lifecycle", "Suspend all processes of containers"),
+    "unpause": ("lifecycle", "Resume all processes of containers"),
+    "wait": ("lifecycle", "Wait until containers stop, and print their exit codes"),
+    "boot": ("lifecycle", "Start what its restart policy wants started after a reboot"),
+    "ps": ("listing", "List containers"),
+    "logs": ("listing", "Show the logs of a container"),
+    "inspect": ("listing", "Show everything known about containers or images, as JSON"),
+    "stats": ("listing", "Show what containers use"),
+    "diff": ("listing", "Show what a container changed in its file system"),
+    "port": ("listing", "List a container's published ports"),
+    "images": ("images", "List images"),
+    "pull": ("images", "Get an image from a registry"),
+    "push": ("images", "Put an image into a registry"),
+    "tag": ("images", "Give an image another name"),
+    "rmi": ("images", "Remove images"),
+    "save": ("images", "Write images to a tar archive"),
+    "load": ("images", "Read images from a tar archive"),
+    "history": ("images", "Show an image's layers"),
+    "search": ("images", "Search a registry for images"),
+    "login": ("images", "Check and keep a registry's credentials"),
+    "logout": ("images", "Forget a registry's credentials"),
+    "bootstrap": ("images", "Make a base image from a distribution's packages"),
+    "build": ("building", "Build an image from a Dockerfile"),
+    "commit": ("building", "Make an image of a container's changes"),
+    "cp": ("building", "Copy files between a container and the host"),
+    "info": ("system", "Show what this engine and host have"),
+    "version": ("system", "Show the version"),
+    "check": ("system", "Check the host's prerequisites and the store's health"),
+    "completion": ("system", "Print a shell's completion script"),
+}
+GLOBAL_VALUES = ("--root", "--run-root", "--config")
+
+
+def command_of(verb: str):  # type: ignore[no-untyped-def]  # the type would need the flags module imported here
+    """The Command record of a verb and the module that holds its handler."""
+    from importlib import import_module
+
+    module = import_module(f".{VERBS[verb][0]}", __name__)
+    return module.COMMANDS[verb], module
+
+
+def overview() -> str:
+    """The list of verbs."""
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}   {summary}" for verb, (_module, summary) in VERBS.items()]
+    return "\n".join(
+        [
+            "Usage:  vitrine [--root DIR] [--run-root DIR] [--config FILE] [--debug] COMMAND",
+            "",
+            "Containers from layers, with no daemon.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "'vitrine COMMAND --help' tells about one of them.",
+            "",
+        ]
+    )
+
+
+def _globals(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Split off what stands before the verb."""
+    from .flags import Usage
+
+    given: dict[str, str] = {}
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name in GLOBAL_VALUES:
+            if not equals:
+                if not rest:
+                    raise Usage(f"{name} needs a value", hint=f"write {name} PATH", value=name)
+                value = rest.pop(0)
+            given[name[2:].replace("-", "_")] = value
+        elif word in ("--debug", "--help", "-h", "--version", "-v"):
+            given[word.lstrip("-")] = "yes"
+        else:
+            raise Usage(f"unknown flag {word!r} before the verb", hint="see 'vitrine --help'", value=word)
+    return given, rest
+
+
+def run(words: list[str]) -> int:
+    """Carry out one command line and return its exit code. Raises VitrineError."""
+    from .flags import Usage, help_text, parse
+
+    given, rest = _globals(words)
+    if "version" in given or "v" in given:
+        rest = ["version"]
+    if not rest or "help" in given or "h" in given or rest[0] == "help":
+        sys.stdout.write(overview())
+        return 0
+    verb = rest.pop(0)
+    if verb not in VERBS:
+        import difflib
+
+        near = difflib.get_close_matches(verb, VERBS, 1)
+        raise Usage(
+            f"unknown command {verb!r}",
+            hint=f"did you mean '{near[0]}'?" if near else "see 'vitrine --help'",
+            value=verb,
+        )
+    command, module = command_of(verb)
+    options, operands = parse(command, rest)
+    if options.help:
+        sys.stdout.write(help_text(command))
+        return 0
+    from ..engine import Engine
+    from ..settings import Settings
+
+    settings = Settings.load(given.get("root"), given.get("run_root"), given.get("config"))
+    return int(getattr(module, command.handler)(Engine(settings), options, operands) or 0)
+
+
+def main(words: list[str] | None = None) -> None:
+    """Entry point: the one place where errors become messages and exit codes."""
+    words = sys.argv[1:] if words is None else words
+    code = 1
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except VitrineError as error:
+        if "--debug" in words:
+            raise
+        sys.stderr.write(f"vitrine: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        code = error.exit_code
+    except BrokenPipeError:
+        # whoever read our output has gone: nothing to say, and nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 141
+    except KeyboardInterrupt:
+        code = 130
+    # the interpreter's own way out would only free what the kernel frees anyway
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        pass
+    os._exit(code)

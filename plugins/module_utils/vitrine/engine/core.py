@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine as its callers see it: one object with a noun for each kind of thing. Nouns are imported when used."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import HostError, InvalidInput
+from ..linux import features
+from ..settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..store import Store
+    from .builds import Builds
+    from .containers import Containers
+    from .images import Images
+    from .system import System
+
+
+class Engine:
+    """One engine root on this host. Cheap to make: nothing is read or written before a noun is used."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+        without = self.settings.config.get("without", ())
+        if not isinstance(without, (list, tuple)):
+            raise InvalidInput(
+                f"the configuration key 'without' is {without!r}", hint="write a list of feature names", value=without
+            )
+        features.set_without(without)
+        self._store: Store | None = None
+        self._nouns: dict[str, object] = {}
+
+    @property
+    def store(self) -> Store:
+        """The durable state. Raises HostError for whoever may not write it."""
+        if self._store is None:
+            if os.geteuid() != 0:
+                raise HostError(
+                    f"the engine needs root, and this is user {os.geteuid()}",
+                    hint="use sudo, or become: true in a playbook",
+                    value=os.geteuid(),
+                )
+            from ..store import Store
+
+            driver = self.settings.config.get("storage_driver")
+            self._store = Store(self.settings.root, driver=None if driver is None else str(driver))
+            self._store.recover()
+        return self._store
+
+    @property
+    def images(self) -> Images:
+        """Pull, push, tag, remove, list, inspect, save, load, search, bootstrap."""
+        if "images" not in self._nouns:
+            from .images import Images
+
+            self._nouns["images"] = Images(self)
+        return self._nouns["images"]  # type: ignore[return-value]
+
+    @property
+    def containers(self) -> Containers:
+        """Create, start, stop, remove, exec, logs, commit and the rest of a container's life."""
+        if "containers" not in self._nouns:
+            from .containers import Containers
+
+            self._nouns["containers"] = Containers(self)
+        return self._nouns["containers"]  # type: ignore[return-value]
+
+    @property
+    def builds(self) -> Builds:
+        """Images from Dockerfiles."""
+        if "builds" not in self._nouns:
+            from .builds import Builds
+
+            self._nouns["builds"] = Builds(self)
+        return self._nouns["builds"]  # type: ignore[return-value]
+
+    @property
+    def system(self) -> System:
+        """The host's prerequisites, the store's health, what is stale, and boot."""
+        if "system" not in self._nouns:
+            from .system import System
+
+            self._nouns["system"] = System(self)
+        return self._nouns["system"]  # type: ignore[return-value]
