@@ -6,6 +6,19 @@
 ``Engine(settings)`` gives ``images``, ``containers``, ``builds`` and ``system``. Nothing below this room knows of it.
 """
 
-from .core import Engine
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .core import Engine
 
 __all__ = ["Engine"]
+
+
+def __getattr__(name: str) -> object:
+    # Loaded when asked for: Ansible's controller reads engine.desired.options and may be no Linux machine.
+    if name == "Engine":
+        from .core import Engine
+
+        return Engine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
