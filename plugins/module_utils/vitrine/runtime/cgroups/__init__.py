@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""cgroups: one interface over version 1 controllers, the version 2 tree, both together, and systemd's ownership.
+
+detect() -> compile(resources, path, layout) -> a plan (plain data) -> create(plan), enter(plan), ..., remove(plan).
+From outside touch what this file names; importing it costs what a container's start needs and no more.
+"""
+
+from __future__ import annotations
+
+from .detect import Layout, detect
+from .groups import attach, clone_fd, create, enter, freeze, frozen, kill, pids, remove, thaw
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = (
+    "Layout",
+    "attach",
+    "clone_fd",
+    "compile",
+    "create",
+    "detect",
+    "enter",
+    "freeze",
+    "frozen",
+    "kill",
+    "oom_kills",
+    "pids",
+    "remove",
+    "stats",
+    "thaw",
+    "update",
+)
+
+
+def compile(resources: dict[str, Any] | None, path: str, layout: Layout) -> dict[str, Any]:  # noqa: A001
+    """Compile OCI linux.resources to a cgroup plan; see `plans.compile_plan`."""
+    from .plans import compile_plan
+
+    return compile_plan(resources, path, layout)
+
+
+def update(plan: dict[str, Any], resources: dict[str, Any]) -> list[str]:
+    """Bring a living container's groups to new OCI linux.resources; return warnings; see `changes.update`."""
+    from . import changes
+
+    return changes.update(plan, resources)
+
+
+def oom_kills(plan: dict[str, Any]) -> int:
+    """Return how many processes of the container the kernel has killed for want of memory; see `oom.kills`."""
+    from . import oom
+
+    return oom.kills(plan)
+
+
+def stats(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return what the container has used; see `usage.stats`."""
+    from . import usage
+
+    return usage.stats(plan)
