@@ -209,7 +209,9 @@ def image_architecture(name: str) -> str:
         if name == image_name or name in aliases or uname.get(name) == image_name:
             return image_name
     raise InvalidInput(
-        f"{name!r} is no architecture that images can be made for", hint=f"one of {', '.join(ARCHITECTURES)}", value=name
+        f"{name!r} is no architecture that images can be made for",
+        hint=f"one of {', '.join(ARCHITECTURES)}",
+        value=name,
     )
 
 
