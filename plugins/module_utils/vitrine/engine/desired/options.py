@@ -85,9 +85,7 @@ CONTAINER = (
     # image
     Option("image", compare="value"),
     Option("pull", "raw", default="missing"),
-    Option(
-        "pull_check_mode_behavior", default="image_not_present", choices=("image_not_present", "always")
-    ),
+    Option("pull_check_mode_behavior", default="image_not_present", choices=("image_not_present", "always")),
     Option("image_name_mismatch", default="recreate", choices=("recreate", "ignore")),
     Option("platform"),
     # process
@@ -113,9 +111,7 @@ CONTAINER = (
     Option("log_options", "dict", aliases=("log_opt",), compare="dict", parse="log_options"),
     # network
     Option("network_mode", aliases=("network", "net"), compare="value", parse="text"),
-    Option(
-        "published_ports", "list", "str", aliases=("ports", "publish", "published"), compare="dict", parse="ports"
-    ),
+    Option("published_ports", "list", "str", aliases=("ports", "publish", "published"), compare="dict", parse="ports"),
     Option("publish_all_ports", "bool", aliases=("publish_all",), compare="value"),
     Option("default_host_ip"),
     Option("exposed_ports", "list", "str", aliases=("exposed", "expose"), compare="set", parse="exposed"),
@@ -138,9 +134,7 @@ CONTAINER = (
             Option("source"),
             Option("type", default="volume", choices=("bind", "tmpfs", "volume")),
             Option("read_only", "bool"),
-            Option(
-                "propagation", choices=("private", "rprivate", "shared", "rshared", "slave", "rslave")
-            ),
+            Option("propagation", choices=("private", "rprivate", "shared", "rshared", "slave", "rslave")),
             Option("no_copy", "bool"),
             Option("tmpfs_size"),
             Option("tmpfs_mode"),

@@ -1,0 +1,217 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Look at what is, plan, and - unless only asked what would be done - carry the plan out. One container."""
+
+from __future__ import annotations
+
+import json
+
+from ...errors import ContainerNotFound, ImageNotFound, VitrineError
+from ..spec import ContainerSpec
+from . import normalise
+from .plan import Actual, Image, missing_image, plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..core import Engine
+    from .normalise import Desired
+    from .plan import Action, Plan
+    from .serve import Request
+
+ALIVE = ("running", "paused", "restarting", "stopping")
+
+
+def actual_container(engine: Engine, name: str) -> Actual | None:
+    """What is there under a name, an id or the beginning of one; None when nothing is."""
+    try:
+        record = engine.containers.record(name)
+    except ContainerNotFound:
+        return None
+    spec = ContainerSpec.from_json(record.spec)
+    status = engine.containers.observe(record.id)["status"]
+    return Actual(
+        record.id,
+        spec,
+        record.image_id,
+        engine.containers.image_config(record.image_id),
+        status in ALIVE,
+        status == "restarting",
+        canonical(spec.image)[0],
+    )
+
+
+def canonical(text: str) -> tuple[str, bool]:
+    """(canonical reference, False), or (the text, True) when it is an image's id."""
+    digits = text[7:] if text.startswith("sha256:") else ""
+    if len(digits) == 64 and not digits.strip("0123456789abcdef"):
+        return text, True
+    from ...oci import reference
+
+    return reference.parse(text).canonical, False
+
+
+def local_image(engine: Engine, text: str) -> Any | None:
+    """The store's image of a reference or id, None when it is not here."""
+    try:
+        return engine.store.images.resolve(text)
+    except ImageNotFound:
+        return None
+
+
+def resolve_image(engine: Engine, desired: Desired, check: bool) -> Image | None:
+    """The image that the task names, pulled as its policy says. None when it names none. Raises ImageNotFound."""
+    text = desired.spec.image
+    if not text:
+        return None
+    name, by_id = canonical(text)
+    here = local_image(engine, text)
+    pulled = changed = False
+    if by_id or desired.pull == "never":
+        if here is None:
+            repository, _colon, tag = (name, "", "") if by_id else name.rpartition(":")
+            familiar = repository.replace("docker.io/library/", "").replace("docker.io/", "")
+            raise missing_image(familiar, tag, by_id=by_id, pull=desired.pull)
+    elif desired.pull == "always" or here is None:
+        if check:
+            pulled = changed = here is None or desired.pull_check_mode_behavior == "always"
+        else:
+            before = here
+            engine.images.pull(text, platform=desired.platform, credentials=desired.credentials)
+            here = engine.store.images.resolve(text)
+            pulled, changed = True, before is None or before.id != here.id
+    if here is None:
+        return Image("", name, {}, pulled, changed, by_id)
+    config = json.loads(here.config).get("config") or {}
+    return Image(here.id, name, config, pulled, changed, by_id)
+
+
+class Executor:
+    """Carries out a plan's actions in order. done: those that were, for an honest "changed" after a failure."""
+
+    def __init__(self, engine: Engine, desired: Desired, plan: Plan) -> None:
+        self.engine = engine
+        self.desired = desired
+        self.plan = plan
+        self.done: list[Action] = []
+        self.status: int | None = None
+        self.last: dict[str, Any] = {}
+
+    def run(self) -> None:
+        """Raises whatever the engine raises; nothing is undone: the next run begins where this one ended."""
+        for action in self.plan.actions:
+            getattr(self, f"_{action.kind}")(action.values)
+            self.done.append(action)
+
+    def _pull(self, _values: dict[str, Any]) -> None:
+        pass  # was done when the image was resolved: the plan depends on what came
+
+    def _create(self, values: dict[str, Any]) -> None:
+        container_id = self.engine.containers.create(values["create_parameters"], pull="never")
+        values["id"] = container_id
+
+    def _start(self, values: dict[str, Any]) -> None:
+        if self.desired.detach:
+            self.engine.containers.start(values["started"])
+            return
+        self._run_to_the_end(values["started"])
+
+    def _restart(self, values: dict[str, Any]) -> None:
+        self.engine.containers.restart(values["restarted"], timeout=values["timeout"])
+
+    def _stop(self, values: dict[str, Any]) -> None:
+        self.engine.containers.stop(values["stopped"], timeout=values["timeout"])
+
+    def _kill(self, values: dict[str, Any]) -> None:
+        # to kill is to end it for good: the restart policy must not bring it back
+        from .. import parse
+
+        signum = parse.signal(values["signal"] or "KILL")
+        if signum != 9:
+            self.engine.containers.kill(values["killed"], signum)
+        self.engine.containers.stop(values["killed"], timeout=0 if signum == 9 else None)
+
+    def _remove(self, values: dict[str, Any]) -> None:
+        self.engine.containers.remove(values["removed"], volumes=values["volume_state"])
+
+    def _update(self, values: dict[str, Any]) -> None:
+        self.engine.containers.update(values["updated"], **values["update_parameters"])
+
+    def _run_to_the_end(self, name: str) -> None:
+        """detach=false: start, wait for the end, keep status and output; remove with cleanup."""
+        containers = self.engine.containers
+        gone = self.desired.spec.auto_remove
+        before = containers.inspect(name)
+        containers.start(name)
+        try:
+            self.status = containers.wait(name)
+            self.last = containers.inspect(name)
+        except ContainerNotFound:
+            self.last = before
+        if gone:
+            output = "Cannot retrieve result as auto_remove is enabled"
+        else:
+            output = self._output(name)
+        self.last["Output"] = output
+        if self.desired.cleanup and not gone:
+            containers.remove(name, volumes=True)
+
+    def _output(self, name: str) -> str:
+        driver = self.last.get("HostConfig", {}).get("LogConfig", {}).get("Type", "json-file")
+        if driver == "none":
+            return f"Result logged using `{driver}` driver"
+        return b"".join(data for _stream, data in self.engine.containers.logs(name)).decode("utf-8", "replace")
+
+
+def show(action: Action) -> dict[str, Any]:
+    """An action as the result shows it: JSON, a specification as the fields that are not default."""
+    values = dict(action.values)
+    spec = values.get("create_parameters")
+    if isinstance(spec, ContainerSpec):
+        values["create_parameters"] = json.loads(spec.to_json())
+    return values
+
+
+def container(engine: Engine, request: Request) -> dict[str, Any]:
+    """Answer a request of the module container; the shape is docker_container's."""
+    desired = normalise.container(request.params)
+    actual = actual_container(engine, desired.name)
+    image = None if desired.state == "absent" else resolve_image(engine, desired, request.check)
+    steps = plan(desired, actual, image)
+    result: dict[str, Any] = {"changed": steps.changed, "actions": [show(action) for action in steps.actions]}
+    if request.diff:
+        result["diff"] = steps.diff()
+    if request.check:
+        if actual is not None and desired.state != "absent":
+            result["container"] = engine.containers.inspect(actual.id)
+        return result
+    executor = Executor(engine, desired, steps)
+    try:
+        executor.run()
+    except VitrineError as error:
+        done = any(action.kind != "pull" or action.values["changed"] for action in executor.done)
+        return {**result, **request.failure(error), "changed": done, "actions": [show(item) for item in executor.done]}
+    result["actions"] = [show(action) for action in steps.actions]
+    return _finish(engine, desired, executor, result)
+
+
+def _finish(engine: Engine, desired: Desired, executor: Executor, result: dict[str, Any]) -> dict[str, Any]:
+    if executor.last:
+        result["container"] = executor.last
+        result["status"] = executor.status
+        output = executor.last["Output"]
+        if desired.output_logs:
+            result["output"] = output
+        if executor.status != 0:
+            result.update(failed=True, msg=output or f"the container's command ended with status {executor.status}")
+        return result
+    if desired.state != "absent":
+        try:
+            result["container"] = engine.containers.inspect(desired.name)
+        except ContainerNotFound:
+            # auto_remove: it ran and is gone already
+            if not desired.spec.auto_remove:
+                raise
+    return result
