@@ -15,6 +15,7 @@ from .features import has
 
 FICLONE = 0x40049409
 _CHUNK = 1 << 20
+_NOT_THIS_WAY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 
 def write_atomic(path: str, data: bytes, mode: int = 0o600, *, durable: bool = True) -> None:
@@ -69,9 +70,9 @@ def read_file(path: str, limit: int = 1 << 20) -> bytes:
 
 
 def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:
-    """Remove a file or a directory with all below it. Links are removed, never followed; what vanishes meanwhile is fine.
+    """Remove a file or a directory with all below it. Links are removed, never followed.
 
-    Does not go into other file systems: a mount that is in the way is EBUSY, not emptied. Any depth.
+    What vanishes meanwhile is fine. Does not go into other file systems: a mount that is in the way is EBUSY, not emptied. Any depth.
     Raises OSError for what cannot be removed.
     """
     try:
@@ -205,7 +206,7 @@ def copy_file(source_fd: int, target_fd: int, size: int = -1) -> int:
             else:
                 count = ways[0](target_fd, source_fd, want)  # type: ignore[operator]
         except OSError as error:
-            if len(ways) > 1 and error.errno in (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM):
+            if len(ways) > 1 and error.errno in _NOT_THIS_WAY:
                 ways.pop(0)
                 continue
             raise

@@ -231,9 +231,7 @@ def change(fd: int, flags: int, clear: int = 0, *, recursive: bool = False) -> N
     """
     if has("mount_setattr"):
         put, drop = attributes(flags), attributes(clear)
-        if (put | drop) & MOUNT_ATTR_ATIME_MASK:
-            drop |= MOUNT_ATTR_ATIME_MASK
-        elif clear & MS_RELATIME or flags & MS_RELATIME:
+        if (put | drop) & MOUNT_ATTR_ATIME_MASK or (flags | clear) & MS_RELATIME:
             drop |= MOUNT_ATTR_ATIME_MASK
         mount_setattr(fd, set_=put, clear=drop, recursive=recursive)
         return

@@ -201,8 +201,8 @@ def create_file_in_root(root_fd: int, path: bytes | str, mode: int = 0o644) -> i
         pass
     parent = mkdirs_in_root(root_fd, b"/".join(parts[:-1]))
     try:
-        fd = os.open(parts[-1], os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent)
-        os.close(fd)
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(parts[-1], flags, mode, dir_fd=parent))
         return os.open(parts[-1], O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     finally:
         os.close(parent)

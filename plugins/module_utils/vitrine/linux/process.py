@@ -63,7 +63,7 @@ def identity(pid: int) -> ProcessId | None:
 
 
 def pidfd_open(pid: int) -> int:
-    """File descriptor of the process, readable when it has ended; -1 where the kernel has none. Raises OSError(ESRCH)."""
+    """File descriptor of the process, readable when it has ended; -1 on kernels without. Raises OSError(ESRCH)."""
     return syscall("pidfd_open", pid, 0) if has("pidfd") else -1
 
 
