@@ -91,7 +91,8 @@ def option(*names: str, value: str, help: str, many: bool = False, choices: tupl
 
 def parse(command: Command, words: list[str]) -> tuple[Options, list[str]]:
     """Return the flags' values and the operands. Raises Usage naming the word and what was expected."""
-    table = {name: flag for flag in (*command.flags, HELP) for name in flag.names}
+    # a verb may want -h for itself, as run does
+    table = {name: flag for flag in (HELP, *command.flags) for name in flag.names}
     values: dict[str, Any] = {
         flag.key: [] if flag.many else (None if flag.value else False) for flag in (*command.flags, HELP)
     }

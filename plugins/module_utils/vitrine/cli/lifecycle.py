@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""start, stop, restart, kill, rm, rename, pause, unpause, wait, boot."""
+
+from __future__ import annotations
+
+import sys
+
+from ..engine import parse
+from ..errors import ContainerNotFound, InvalidInput, VitrineError
+from .flags import Command, Options, option, switch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..engine import Engine
+
+_MANY = "CONTAINER [CONTAINER...]"
+_TIME = option("time", "t", value="SECONDS", help="Seconds to wait before killing the container")
+
+COMMANDS = {
+    "start": Command(
+        "start", "Start stopped containers", "start", _MANY, 1, -1, complete="container",
+        flags=(
+            switch("attach", "a", help="Attach to the container's output and forward signals"),
+            switch("interactive", "i", help="Attach standard input too"),
+        ),
+    ),
+    "stop": Command("stop", "Stop running containers", "stop", _MANY, 1, -1, (_TIME,), complete="container"),
+    "restart": Command("restart", "Restart containers", "restart", _MANY, 1, -1, (_TIME,), complete="container"),
+    "kill": Command(
+        "kill", "Send a signal to running containers (KILL, if none is named)", "kill", _MANY, 1, -1,
+        complete="container", flags=(option("signal", "s", value="SIGNAL", help="The signal to send"),),
+    ),
+    "rm": Command(
+        "rm", "Remove containers", "remove", _MANY, 1, -1, complete="container",
+        flags=(
+            switch("force", "f", help="Kill a running container first; a missing one is no error"),
+            switch("volumes", "v", help="Remove its anonymous volumes too"),
+        ),
+    ),
+    "rename": Command(
+        "rename", "Give a container another name", "rename", "CONTAINER NAME", 2, 2, complete="container"
+    ),
+    "pause": Command("pause", "Suspend all processes of containers", "pause", _MANY, 1, -1, complete="container"),
+    "unpause": Command("unpause", "Resume all processes of containers", "unpause", _MANY, 1, -1, complete="container"),
+    "wait": Command(
+        "wait", "Wait until containers stop, and print their exit codes", "wait", _MANY, 1, -1, complete="container"
+    ),
+    "boot": Command("boot", "Start what its restart policy wants started after a reboot", "boot"),
+}  # fmt: skip
+
+
+def each(names: list[str], work: Callable[[str], object]) -> int:
+    """Do one thing to several containers: an error with one does not keep it from the others. Returns the exit code."""
+    code = 0
+    for name in names:
+        try:
+            work(name)
+        except VitrineError as error:
+            sys.stderr.write(f"vitrine: {error}\n")
+            code = 1
+        else:
+            sys.stdout.write(f"{name}\n")
+    return code
+
+
+def _seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(f"--time is {text!r}", hint="write whole seconds", value=text) from None
+
+
+def start(engine: Engine, options: Options, names: list[str]) -> int:
+    """vitrine start"""
+    if not (options.attach or options.interactive):
+        return each(names, lambda name: engine.containers.start(name))
+    if len(names) > 1:
+        raise InvalidInput("only one container can be attached to", hint="name one container", value=names)
+    from .running import start_attached
+
+    return start_attached(engine, names[0], stdin=options.interactive)
+
+
+def stop(engine: Engine, options: Options, names: list[str]) -> int:
+    """vitrine stop"""
+    timeout = _seconds(options.time)
+    return each(names, lambda name: engine.containers.stop(name, timeout=timeout))
+
+
+def restart(engine: Engine, options: Options, names: list[str]) -> int:
+    """vitrine restart"""
+    timeout = _seconds(options.time)
+    return each(names, lambda name: engine.containers.restart(name, timeout=timeout))
+
+
+def kill(engine: Engine, options: Options, names: list[str]) -> int:
+    """vitrine kill"""
+    signum = parse.signal(options.signal or "KILL")
+    return each(names, lambda name: engine.containers.kill(name, signum))
+
+
+def remove(engine: Engine, options: Options, names: list[str]) -> int:
+    """vitrine rm"""
+
+    def work(name: str) -> None:
+        try:
+            engine.containers.remove(name, force=options.force, volumes=options.volumes)
+        except ContainerNotFound:
+            if not options.force:
+                raise
+
+    return each(names, work)
+
+
+def rename(engine: Engine, _options: Options, names: list[str]) -> int:
+    """vitrine rename"""
+    engine.containers.rename(*names)
+    return 0
+
+
+def pause(engine: Engine, _options: Options, names: list[str]) -> int:
+    """vitrine pause"""
+    return each(names, engine.containers.pause)
+
+
+def unpause(engine: Engine, _options: Options, names: list[str]) -> int:
+    """vitrine unpause"""
+    return each(names, lambda name: engine.containers.pause(name, resume=True))
+
+
+def wait(engine: Engine, _options: Options, names: list[str]) -> int:
+    """vitrine wait"""
+    for name in names:
+        code = engine.containers.wait(name)
+        sys.stdout.write(f"{'unknown' if code is None else code}\n")
+    return 0
+
+
+def boot(engine: Engine, _options: Options, _operands: list[str]) -> int:
+    """vitrine boot"""
+    failed = 0
+    for name, outcome in engine.system.boot():
+        sys.stdout.write(f"{name}: {outcome}\n")
+        failed |= outcome != "started"
+    return int(failed)

@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables, times and sizes as docker prints them, and ``--format json`` for scripts."""
+
+from __future__ import annotations
+
+import calendar
+import json
+import sys
+import time
+
+from ..errors import InvalidInput
+from .flags import option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FORMAT = option("format", value="FORMAT", choices=("table", "json"), help="How to print: table or json (a line each)")
+
+
+def print_rows(columns: Sequence[str], rows: list[dict[str, str]], form: str | None, *, keys: Sequence[str]) -> None:
+    """Print rows as a table with these column heads, or as JSON lines with these keys."""
+    if form == "json":
+        for row in rows:
+            sys.stdout.write(json.dumps(row) + "\n")
+        return
+    table = [list(columns), *([row[key] for key in keys] for row in rows)]
+    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
+    for line in table:
+        text = "   ".join(cell.ljust(width) for cell, width in zip(line, widths))
+        sys.stdout.write(text.rstrip() + "\n")
+
+
+def seconds_of(stamp: str) -> float | None:
+    """Seconds since the epoch of an RFC 3339 UTC time; None for none."""
+    if not stamp or stamp.startswith("0001-"):
+        return None
+    try:
+        return calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return None
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch of what a user writes: RFC 3339, seconds, or a duration before now ("10m")."""
+    from ..engine import parse
+
+    stamp = seconds_of(text)
+    if stamp is not None:
+        return stamp
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return time.time() - parse.duration(text) / 10**9
+    except InvalidInput:
+        raise InvalidInput(
+            f"invalid time {text!r}", hint="write 2026-01-31T10:00:00Z, seconds since 1970, or 10m", value=text
+        ) from None
+
+
+def span(seconds: float) -> str:
+    """A length of time as docker writes it: "About a minute", "3 hours"."""
+    seconds = max(0, int(seconds))
+    if seconds < 1:
+        return "Less than a second"
+    if seconds == 1:
+        return "1 second"
+    if seconds < 60:
+        return f"{seconds} seconds"
+    minutes = seconds // 60
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    hours = round(seconds / 3600)
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    days = hours // 24
+    if days < 14:
+        return f"{days} days"
+    if days < 60:
+        return f"{days // 7} weeks"
+    if days < 730:
+        return f"{days // 30} months"
+    return f"{days // 365} years"
+
+
+def ago(stamp: str) -> str:
+    """How long ago a time was: "3 hours ago"; "N/A" for none."""
+    seconds = seconds_of(stamp)
+    return "N/A" if seconds is None else f"{span(time.time() - seconds)} ago"

@@ -1,0 +1,391 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The life of containers: create, start, stop, remove, and what they are doing now.
+
+Each mutating use case holds the container's lock (flock on a file in its folder), so two commands on one container
+come one after the other; names are claimed by the database in the transaction that creates the row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from ..errors import Conflict, ContainerNotFound, VitrineError
+from ..linux.fs import lock, remove_tree
+from ..runtime import cgroups
+from ..supervise import state as states
+from . import bundle, inspect
+from .spec import ContainerSpec, Mount
+from .starting import Paths, hostname_of, prepare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from .core import Engine
+
+ALIVE = ("running", "paused", "restarting", "stopping")
+DEFAULT_STOP_TIMEOUT = 10  # seconds, docker's
+
+
+def new_id() -> str:
+    """A container id: 64 random hex digits."""
+    return os.urandom(32).hex()
+
+
+def now() -> str:
+    """This moment, RFC 3339 with nanoseconds, UTC."""
+    stamp = time.time_ns()
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(stamp // 10**9))}.{stamp % 10**9:09d}Z"
+
+
+class Containers:
+    """The containers of one engine root."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    # -- what is ------------------------------------------------------------------------------------------------
+
+    def record(self, name: str) -> Any:
+        """The store's row of a name, an id or the beginning of one. Raises ContainerNotFound."""
+        return self.engine.store.containers.get(name)
+
+    def paths(self, container_id: str) -> Paths:
+        """Where a container's things are."""
+        return Paths(self.engine, container_id)
+
+    def observe(self, container_id: str) -> dict[str, Any]:
+        """What a container is doing at this moment (supervise.state.observe)."""
+        paths = Paths(self.engine, container_id)
+        return states.observe(paths.state, paths.run)
+
+    def image_config(self, image_id: str) -> dict[str, Any]:
+        """The "config" object of an image's configuration; {} when the image is gone."""
+        try:
+            return json.loads(self.engine.store.images.get(image_id).config).get("config") or {}
+        except VitrineError:
+            return {}
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """docker's inspect document. Raises ContainerNotFound."""
+        record = self.record(name)
+        return self._document(record, ContainerSpec.from_json(record.spec))
+
+    def _document(self, record: Any, spec: ContainerSpec) -> dict[str, Any]:
+        paths = Paths(self.engine, record.id)
+        volumes = {
+            mount.target: (mount.source, self.engine.store.volumes.path(mount.source))
+            for mount in spec.mounts
+            if mount.type == "volume"
+        }
+        return inspect.container(
+            record,
+            spec,
+            self.image_config(record.image_id),
+            self.observe(record.id),
+            hostname=hostname_of(spec, record.id),
+            volumes=volumes,
+            network=paths.read_json(paths.network),
+            paths={
+                "log": paths.log,
+                "hosts": paths.file("hosts"),
+                "hostname": paths.file("hostname"),
+                "resolv_conf": paths.file("resolv.conf"),
+            },
+            driver=self.engine.store.layers.driver_name,
+        )
+
+    def list(self, *, everything: bool = False) -> list[tuple[Any, ContainerSpec, dict[str, Any]]]:
+        """(row, spec, observed state) of each container, newest first; only the living ones unless everything."""
+        rows = []
+        for record in self.engine.store.containers.list():
+            observed = self.observe(record.id)
+            if everything or observed["status"] in ALIVE:
+                rows.append((record, ContainerSpec.from_json(record.spec), observed))
+        rows.sort(key=lambda row: row[0].created, reverse=True)
+        return rows
+
+    # -- create -------------------------------------------------------------------------------------------------
+
+    def create(self, spec: ContainerSpec, *, pull: str = "missing", progress: Callable[..., None] | None = None) -> str:
+        """Record a container and prepare its writable layer; returns its id. Nothing runs.
+
+        pull: "always", "missing" or "never". Raises ImageNotFound, NameInUse, InvalidInput.
+        """
+        store = self.engine.store
+        image = self.engine.images.ensure(spec.image, pull=pull, progress=progress)
+        config = json.loads(image.config).get("config") or {}
+        spec = self._completed(spec, config)
+        bundle.arguments(spec, config)
+        bundle.resources(spec, [])
+        bundle.Security(spec.security_opts, spec.privileged)
+        bundle.stop_signal(spec, config)
+        container_id = new_id()
+        name = spec.name or _generated_name(container_id)
+        created = [self._claim_volume(mount) for mount in spec.mounts if mount.type == "volume"]
+        folder = Paths(self.engine, container_id).folder
+        os.makedirs(folder, 0o700)
+        # the lock tells reconciliation that this folder without a row is being made, not left behind
+        with self._locked(container_id):
+            try:
+                root = store.layers.prepare_root(folder, image.layers[-1])
+                self._fill_volumes([mount for mount in created if mount], root)
+                store.containers.create(container_id, name, image.id, spec.to_json(), created=now())
+            except BaseException:
+                remove_tree(folder)
+                raise
+        return container_id
+
+    def _completed(self, spec: ContainerSpec, image: dict[str, Any]) -> ContainerSpec:
+        """Give names to anonymous volumes, the image's included, and ports to --publish-all."""
+        from .spec import Port
+
+        targets = {mount.target for mount in spec.mounts} | set(spec.tmpfs)
+        mounts = list(spec.mounts)
+        for target in image.get("Volumes") or ():
+            clean = os.path.normpath(target)
+            if clean not in targets and clean.startswith("/") and clean != "/":
+                mounts.append(Mount("volume", "", clean))
+        named = tuple(
+            mount.replace(source=new_id()) if mount.type == "volume" and not mount.source else mount for mount in mounts
+        )
+        for mount in named:
+            if mount.type == "bind" and not os.path.exists(mount.source):
+                os.makedirs(mount.source, 0o755)
+        ports = spec.published_ports
+        if spec.publish_all_ports:
+            taken = {port.key for port in ports}
+            for key in inspect.exposed_ports(spec, image):
+                number, _slash, protocol = key.partition("/")
+                if key not in taken:
+                    ports += (Port("", 0, int(number), protocol or "tcp"),)
+        return spec.replace(mounts=named, published_ports=ports)
+
+    def _claim_volume(self, mount: Mount) -> Mount | None:
+        """Make sure that a volume exists; returns the mount if the volume is new and wants the image's content."""
+        new = self.engine.store.volumes.create(mount.source)
+        return mount if new and "nocopy" not in mount.options else None
+
+    def _fill_volumes(self, mounts: list[Mount], root: dict[str, Any]) -> None:
+        """Copy what the image has at a new volume's target into the volume, as docker does."""
+        for mount in mounts:
+            self.engine.store.layers.copy_from_root(root, mount.target, self.engine.store.volumes.path(mount.source))
+
+    # -- start --------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, *, attach: bool = False) -> Any:
+        """Start a container that is not running; returns supervise.launch.Launched, or None if it runs already.
+
+        Raises StartFailed (and its kinds), PortInUse, Conflict.
+        """
+        record = self.record(name)
+        self.engine.system.reconcile()
+        with self._locked(record.id):
+            observed = self.observe(record.id)
+            if observed["status"] in ALIVE:
+                return None
+            return self._start(record, attach=attach)
+
+    def _start(self, record: Any, *, attach: bool) -> Any:
+        from ..supervise.launch import launch
+
+        spec = ContainerSpec.from_json(record.spec)
+        request = prepare(self.engine, record, spec, self.image_config(record.image_id), attached=attach)
+        if record.desired != "running":
+            self.engine.store.containers.update(record.id, desired="running")
+        return launch(request, attach=attach)
+
+    # -- stop ---------------------------------------------------------------------------------------------------
+
+    def stop(self, name: str, *, timeout: int | None = None) -> bool:
+        """Stop a container; returns False if it did not run. timeout: seconds before it is killed."""
+        record = self.record(name)
+        with self._locked(record.id):
+            if record.desired != "stopped":
+                self.engine.store.containers.update(record.id, desired="stopped")
+            return self._stop(record, timeout)
+
+    def _stop(self, record: Any, timeout: int | None = None, *, kill: bool = False) -> bool:
+        from ..supervise.stop import stop
+
+        observed = self.observe(record.id)
+        if observed["status"] not in ALIVE:
+            return False
+        spec = ContainerSpec.from_json(record.spec)
+        if timeout is None:
+            timeout = spec.stop_timeout if spec.stop_timeout is not None else DEFAULT_STOP_TIMEOUT
+        signum = 9 if kill else bundle.stop_signal(spec, self.image_config(record.image_id))
+        paths = Paths(self.engine, record.id)
+        stop(paths.state, paths.run, self.cgroup(record.id), signum, timeout)
+        return True
+
+    def cgroup(self, container_id: str) -> dict[str, Any]:
+        """The cgroup plan of a container, without limits: enough to find, freeze, count or kill its processes."""
+        return cgroups.compile({}, Paths(self.engine, container_id).cgroup, cgroups.detect())
+
+    def kill(self, name: str, signum: int = 9) -> None:
+        """Send a signal to a container's first process. Raises Conflict when it does not run."""
+        from ..supervise.stop import signal
+
+        record = self.record(name)
+        observed = self.running(record)
+        signal(observed, signum)
+
+    def running(self, record: Any) -> dict[str, Any]:
+        """The observed state of a container that must be running. Raises Conflict."""
+        observed = self.observe(record.id)
+        if observed["status"] not in ("running", "paused"):
+            raise Conflict(
+                f"container {record.name!r} is not running: it is {observed['status']}",
+                hint=f"start it: vitrine start {record.name}",
+                value=record.name,
+            )
+        return observed
+
+    def restart(self, name: str, *, timeout: int | None = None) -> Any:
+        """Stop a container if it runs, and start it."""
+        record = self.record(name)
+        with self._locked(record.id):
+            self._stop(record, timeout)
+            return self._start(record, attach=False)
+
+    def pause(self, name: str, *, resume: bool = False) -> bool:
+        """Freeze a container's processes, or thaw them; returns False if that was so already."""
+        record = self.record(name)
+        with self._locked(record.id):
+            observed = self.running(record)
+            if (observed["status"] == "paused") != resume:
+                return False
+            (cgroups.thaw if resume else cgroups.freeze)(self.cgroup(record.id))
+            paths = Paths(self.engine, record.id)
+            states.write(paths.state, {**states.read(paths.state), "status": "running" if resume else "paused"})
+            return True
+
+    def wait(self, name: str) -> int | None:
+        """Wait until a container stops; returns its exit code, None if nobody saw it."""
+        from ..supervise.stop import wait
+
+        record = self.record(name)
+        paths = Paths(self.engine, record.id)
+        return wait(paths.state, paths.run).get("exit_code")
+
+    # -- remove -------------------------------------------------------------------------------------------------
+
+    def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> str:
+        """Remove a container; returns its id. force: kill it first. volumes: its anonymous volumes too.
+
+        Raises Conflict when it runs and force is not set, ContainerNotFound.
+        """
+        record = self.record(name)
+        paths = Paths(self.engine, record.id)
+        with self._locked(record.id):
+            if self.observe(record.id)["status"] in ALIVE:
+                if not force:
+                    raise Conflict(
+                        f"container {record.name!r} is running", hint="stop it first, or use force", value=record.name
+                    )
+                self._stop(record, 0, kill=True)
+            self.engine.store.containers.delete(record.id)
+            self.engine.store.leases.release(record.id)
+        spec = ContainerSpec.from_json(record.spec)
+        remove_tree(paths.folder)
+        remove_tree(paths.run)
+        if volumes:
+            for mount in spec.mounts:
+                if mount.type == "volume" and len(mount.source) == 64:
+                    self.engine.store.volumes.remove(mount.source)
+        return record.id
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a container another name. Raises NameInUse."""
+        from . import parse
+
+        self.engine.store.containers.rename(self.record(name).id, parse.name(new_name))
+
+    def update(self, name: str, **limits: Any) -> ContainerSpec:
+        """Change resource limits and the restart policy in place, of a running container too; returns the new spec."""
+        record = self.record(name)
+        with self._locked(record.id):
+            spec = ContainerSpec.from_json(record.spec).replace(**limits)
+            resources = bundle.resources(spec, bundle.device_nodes(spec))
+            if self.observe(record.id)["status"] in ("running", "paused"):
+                cgroups.update(self.cgroup(record.id), resources)
+            self.engine.store.containers.update(record.id, spec=spec.to_json())
+            return spec
+
+    # -- logs ---------------------------------------------------------------------------------------------------
+
+    def logs(self, name: str, **how: Any) -> Iterator[tuple[int, bytes]]:
+        """The container's output (supervise.logs.read). Raises Conflict when its log driver keeps none."""
+        from ..supervise import logs
+
+        record = self.record(name)
+        spec = ContainerSpec.from_json(record.spec)
+        if (spec.log_driver or self.engine.settings.config.get("log_driver", "json-file")) == "none":
+            raise Conflict(
+                f"container {record.name!r} keeps no logs: its log driver is none",
+                hint="create it with another log driver",
+                value=record.name,
+            )
+        paths = Paths(self.engine, record.id)
+        return logs.read(paths.log, state_path=paths.state, run_dir=paths.run, **how)
+
+    # -- the rest -----------------------------------------------------------------------------------------------
+
+    def changes(self, name: str) -> list[tuple[str, bytes]]:
+        """(kind, path) of all that a container changed in its file system; kinds A, C and D."""
+        record = self.record(name)
+        chain = self.engine.store.images.get(record.image_id).layers[-1]
+        return self.engine.store.layers.changes(Paths(self.engine, record.id).folder, chain)
+
+    def stats(self, name: str) -> dict[str, Any]:
+        """What a running container uses (runtime.cgroups.stats)."""
+        record = self.record(name)
+        self.running(record)
+        return cgroups.stats(self.cgroup(record.id))
+
+    def _locked(self, container_id: str) -> _Lock:
+        return _Lock(Paths(self.engine, container_id).lock, container_id)
+
+
+class _Lock:
+    """One container's lock, for a with statement."""
+
+    def __init__(self, path: str, container_id: str) -> None:
+        self._path = path
+        self._id = container_id
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        try:
+            self._fd = lock(self._path)
+        except FileNotFoundError:
+            raise ContainerNotFound(
+                f"container {self._id[:12]} was removed meanwhile", hint="see 'vitrine ps --all'", value=self._id
+            ) from None
+
+    def __exit__(self, *_exception: object) -> None:
+        os.close(self._fd)
+
+
+_ADJECTIVES = (
+    "amber ashen azure blown bright clear cobalt crisp cut deep dewy dim etched faceted fine flint floated frosted "
+    "fused gilded glazed gleaming golden hazel ivory jade leaded limpid lucid milky mirrored misty opal pale pearly "
+    "polished prismatic quiet rippled rosy ruby satin sea shining silvered smoky smooth stained tempered tinted violet"
+).split()
+_NOUNS = (
+    "alembic ampoule bauble bead beaker bell bottle bowl bulb cameo carafe chalice cloche crystal cruet decanter dome "
+    "facet flacon flask flute globe goblet jar lamp lantern lens lustre marble mirror mosaic pane phial pitcher prism "
+    "rondel rose skylight slide tile tumbler urn vase vial vitrine window"
+).split()
+
+
+def _generated_name(container_id: str) -> str:
+    """A name for who gave none, made of the id, so that two containers hardly ever want the same one."""
+    number = int(container_id[:12], 16)
+    return f"{_ADJECTIVES[number % len(_ADJECTIVES)]}_{_NOUNS[number // 64 % len(_NOUNS)]}_{container_id[-4:]}"

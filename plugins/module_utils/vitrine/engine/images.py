@@ -1,0 +1,221 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images: what there is, their names, where they come from and go to."""
+
+from __future__ import annotations
+
+import json
+
+from ..errors import Conflict, ImageInUse, ImageNotFound, InvalidInput
+from ..oci import digest as digests
+from ..oci import reference as references
+from . import inspect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, BinaryIO
+
+    from .core import Engine
+
+    Progress = Callable[[dict[str, Any]], None]
+
+PULL_POLICIES = ("always", "missing", "never")
+
+
+class Images:
+    """The images of one engine root."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    # -- what is ----------------------------------------------------------------------------------------------------
+
+    def find(self, text: str) -> Any:
+        """The store's image of a reference, an id or the beginning of one. Raises ImageNotFound."""
+        return self.engine.store.images.resolve(text)
+
+    def exists(self, text: str) -> bool:
+        """Whether find would find it."""
+        try:
+            self.find(text)
+        except ImageNotFound:
+            return False
+        return True
+
+    def ensure(self, text: str, *, pull: str = "missing", progress: Progress | None = None) -> Any:
+        """The image of that name, pulled when the policy says so and the name is no id. Raises ImageNotFound."""
+        if pull not in PULL_POLICIES:
+            raise InvalidInput(f"invalid pull policy {pull!r}", hint="use always, missing or never", value=pull)
+        try:
+            found = self.find(text)
+        except ImageNotFound:
+            found = None
+        is_id = found is not None and found.id.partition(":")[2].startswith(text.rpartition(":")[2])
+        if found is not None and (pull != "always" or is_id):
+            return found
+        if pull == "never":
+            reference = references.parse(text)
+            raise ImageNotFound(
+                f"Cannot find image with name {reference.familiar}, and pull=never",
+                hint="pull or build it first, or let pull be missing",
+                value=text,
+            )
+        self.pull(text, progress=progress)
+        return self.find(text)
+
+    def inspect(self, text: str) -> dict[str, Any]:
+        """docker's inspect document of an image."""
+        return self._document(self.find(text))
+
+    def _document(self, image: Any) -> dict[str, Any]:
+        store = self.engine.store
+        return inspect.image(
+            image.id,
+            json.loads(image.config),
+            names=[references.parse(name).familiar for name in store.images.names(image.id)],
+            digests=[references.parse(name).familiar for name in store.images.digests(image.id)],
+            size=image.size,
+            parent=image.parent or "",
+        )
+
+    def list(self) -> list[dict[str, Any]]:
+        """The inspect documents of all images, newest first."""
+        documents = [self._document(image) for image in self.engine.store.images.list()]
+        return sorted(documents, key=lambda document: document["Created"] or "", reverse=True)
+
+    def history(self, text: str) -> list[dict[str, Any]]:
+        """The image's history, newest first: {"Created", "CreatedBy", "Size", "Comment", "Id"}."""
+        image = self.find(text)
+        config = json.loads(image.config)
+        sizes = [self.engine.store.layers.get(chain_id).size for chain_id in image.layers]
+        rows = []
+        for entry in config.get("history") or []:
+            size = 0 if entry.get("empty_layer") or not sizes else sizes.pop(0)
+            rows.append(
+                {
+                    "Id": "<missing>",
+                    "Created": entry.get("created", ""),
+                    "CreatedBy": entry.get("created_by", ""),
+                    "Size": size,
+                    "Comment": entry.get("comment", ""),
+                }
+            )
+        rows.reverse()
+        if rows:
+            rows[0]["Id"] = image.id
+        return rows
+
+    # -- names ------------------------------------------------------------------------------------------------------
+
+    def tag(self, source: str, target: str) -> bool:
+        """Give the image another name; returns False if it had that name already."""
+        image = self.find(source)
+        reference = references.parse(target)
+        if reference.digest:
+            raise InvalidInput(f"cannot tag as {target!r}", hint="a digest cannot be given, only a tag", value=target)
+        if reference.canonical in self.engine.store.images.names(image.id):
+            return False
+        self.engine.store.images.tag(reference.canonical, image.id)
+        return True
+
+    def remove(self, text: str, *, force: bool = False, prune: bool = True) -> dict[str, list[str]]:
+        """Take a name away, or with its last name the image itself. Raises ImageInUse, ImageNotFound.
+
+        Returns {"untagged": [names], "deleted": [image ids]}. force: by id with several names, and despite stopped
+        containers. prune is docker's: images have no untagged parents here, so it is accepted and changes nothing.
+        """
+        store = self.engine.store
+        image = self.find(text)
+        names = store.images.names(image.id)
+        canonical = "" if text.startswith("sha256:") else _canonical(text)
+        if canonical in names:
+            if len(names) > 1:
+                store.images.untag(canonical)
+                return {"untagged": [references.parse(canonical).familiar], "deleted": []}
+        elif len(names) > 1 and not force:
+            raise Conflict(
+                f"image {digests.short(image.id)} has several names: "
+                + ", ".join(references.parse(name).familiar for name in names),
+                hint="remove the names one by one, or use force",
+                value=text,
+            )
+        users = [record for record in store.containers.list() if record.image_id == image.id]
+        living = [record for record in users if self.engine.containers.observe(record.id)["status"] != "exited"]
+        if (users and not force) or living:
+            first = (living or users)[0]
+            raise ImageInUse(
+                f"image {text!r} is needed by container {first.name!r}",
+                hint="remove the container first" + ("" if living else ", or use force"),
+                value=text,
+            )
+        for name in names:
+            store.images.untag(name)
+        if not users:
+            store.images.remove(image.id)
+            store.collect()
+        untagged = [references.parse(name).familiar for name in names]
+        return {"untagged": untagged, "deleted": [] if users else [image.id]}
+
+    # -- to and from elsewhere ----------------------------------------------------------------------------------------
+
+    def pull(
+        self,
+        text: str,
+        *,
+        platform: str | None = None,
+        progress: Progress | None = None,
+        credentials: tuple[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Get an image from its registry; returns its inspect document."""  # fmt: skip
+        from .transfers import pull
+
+        return self.inspect(pull(self.engine, text, platform, progress, credentials))
+
+    def push(
+        self,
+        text: str,
+        *,
+        progress: Progress | None = None,
+        credentials: tuple[str, str] | None = None,
+        image_format: str = "",
+    ) -> dict[str, Any]:
+        """Put an image into the registry that its name leads to; returns {"digest", "uploaded", "mounted"}.
+
+        image_format: "docker" or "oci"; "" keeps the manifest that the image came with, else makes docker's.
+        """  # fmt: skip
+        from .transfers import push
+
+        return push(self.engine, text, image_format, progress, credentials)
+
+    def search(self, term: str, *, limit: int = 25, registry: str | None = None) -> list[dict[str, Any]]:
+        """Search a registry's index, or its catalogue."""
+        from .transfers import client
+
+        return client(self.engine).search(term, registry=registry, limit=limit)
+
+    def save(self, texts: list[str], file: BinaryIO, *, image_format: str = "docker") -> None:
+        """Write images to a tar archive that docker, podman and skopeo read."""
+        from .archives import save
+
+        save(self.engine, texts, file, image_format)
+
+    def load(self, file: BinaryIO, *, progress: Progress | None = None) -> list[str]:
+        """Read images from an archive of save, docker or podman; returns their names, or ids where they have none."""
+        from .archives import load
+
+        return load(self.engine, file, progress)
+
+    def bootstrap(self, text: str, **options: Any) -> dict[str, Any]:
+        """Make a base image from a distribution's packages (engine.bootstrap); returns its inspect document."""
+        from .bootstrap import bootstrap
+
+        return self.inspect(bootstrap(self.engine.store, text, **options))
+
+
+def _canonical(text: str) -> str:
+    try:
+        return references.parse(text).canonical
+    except InvalidInput:
+        return ""

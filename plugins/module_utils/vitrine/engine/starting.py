@@ -1,0 +1,281 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything between a container's record and its monitor: addresses, files, volumes, bundle, and the request.
+
+``prepare`` is the client's half of a start (DESIGN, section 2, step 1); the monitor carries the request out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ..errors import Conflict, InvalidInput
+from ..linux import process
+from ..linux.fs import write_atomic
+from ..network import files as network_files
+from ..network import plan as network_plan
+from ..runtime import cgroups
+from ..runtime.plan import compile_spec
+from . import bundle, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .core import Engine
+    from .spec import ContainerSpec
+
+LOG_DRIVERS = ("json-file", "none")
+
+
+class Paths:
+    """Where one container's things are."""
+
+    def __init__(self, engine: Engine, container_id: str) -> None:
+        settings = engine.settings
+        self.id = container_id
+        self.folder = f"{settings.root}/containers/{container_id}"
+        self.run = f"{settings.run_root}/{container_id}"
+        self.state = f"{self.folder}/state.json"
+        self.log = f"{self.folder}/{container_id}-json.log"
+        self.network = f"{self.folder}/network.json"
+        self.config = f"{self.folder}/config.json"
+        self.lock = f"{self.folder}/lock"
+        self.cgroup = f"/{settings.tag}/{container_id}"
+
+    def file(self, name: str) -> str:
+        """One of the files that are bound into the container: "hosts", "hostname", "resolv.conf"."""
+        return f"{self.folder}/{name}"
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """A JSON object of ours, or {} when it does not exist."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return json.load(file)
+        except FileNotFoundError:
+            return {}
+
+
+def joined_container(engine: Engine, mode: str) -> tuple[Paths, dict[str, Any]]:
+    """The running container that "container:NAME" names. Raises Conflict when it does not run."""
+    record = engine.store.containers.get(mode.partition(":")[2])
+    observed = engine.containers.observe(record.id)
+    if observed["status"] != "running":
+        raise Conflict(
+            f"cannot join the namespaces of container {record.name!r}: it is {observed['status']}",
+            hint=f"start {record.name!r} first",
+            value=mode,
+        )
+    return Paths(engine, record.id), observed
+
+
+def _joined_namespaces(engine: Engine, spec: ContainerSpec) -> tuple[dict[str, str], Paths | None]:
+    """Paths of the namespaces to enter, and whose network files to share."""
+    joined = {}
+    shared = None
+    for kind, name, mode in (
+        ("network", "net", spec.network_mode),
+        ("pid", "pid", spec.pid_mode),
+        ("ipc", "ipc", spec.ipc_mode),
+    ):
+        if mode.startswith("container:"):
+            paths, observed = joined_container(engine, mode)
+            joined[kind] = f"/proc/{observed['pid']}/ns/{name}"
+            if kind == "network":
+                shared = paths
+    return joined, shared
+
+
+def default_network(engine: Engine) -> dict[str, Any]:
+    """The record of the default bridge network; its subnet is chosen once, and kept while the host allows it."""
+    networks = engine.store.networks
+    found = networks.get("bridge")
+    if found is None:
+        wanted = engine.settings.config.get("bridge_subnet")
+        subnet, gateway = network_plan.choose_subnet(engine.settings.instance, wanted)
+        found = networks.create("bridge", {"subnet": subnet, "gateway": gateway, "bridge": engine.settings.bridge})
+    return found
+
+
+def _network(engine: Engine, spec: ContainerSpec, container_id: str) -> dict[str, Any] | None:
+    """The network plan of a container on the bridge; its lease is taken here. None for other modes."""
+    if spec.network_mode not in ("bridge", "default"):
+        return None
+    network = default_network(engine)
+    address = engine.store.leases.acquire(
+        "bridge",
+        container_id,
+        lambda used: network_plan.pick_address(network["subnet"], network["gateway"], used),
+    )
+    return network_plan.make(
+        settings_instance=engine.settings.instance,
+        bridge=engine.settings.bridge,
+        table=engine.settings.table,
+        subnet=network["subnet"],
+        gateway=network["gateway"],
+        container_id=container_id,
+        address=address,
+        mac=spec.mac_address,
+        ports=[[port.host_ip, port.host_port, port.container_port, port.protocol] for port in spec.published_ports],
+    )
+
+
+def _host_resolv_conf() -> str:
+    """The host's resolver configuration; systemd-resolved's stub is of no use in another network namespace."""
+    for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        if "127.0.0.53" not in text:
+            return text
+    return ""
+
+
+def _write_in_place(path: str, text: str) -> None:
+    """Keep the inode: a running container has it bind-mounted."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _network_files(
+    engine: Engine, spec: ContainerSpec, paths: Paths, hostname: str, plan: dict[str, Any] | None, shared: Paths | None
+) -> dict[str, str]:
+    """Write hosts, hostname and resolv.conf, and return target -> file."""
+    owner = shared or paths
+    if shared is None:
+        if spec.network_mode == "host":
+            with open("/etc/hosts", encoding="utf-8", errors="replace") as file:
+                hosts = file.read()
+            resolv = network_files.resolv_conf(
+                _host_resolv_conf(), spec.dns_servers, spec.dns_search_domains, spec.dns_opts, keep_loopback=True
+            )
+        else:
+            gateway = plan["gateway"] if plan else "127.0.0.1"
+            extra = {
+                name: gateway if address == "host-gateway" else address for name, address in spec.etc_hosts.items()
+            }
+            full = f"{hostname}.{spec.domainname}" if spec.domainname else hostname
+            hosts = network_files.hosts(full, plan["address"] if plan else None, extra)
+            servers = spec.dns_servers or tuple(map(str, engine.settings.config.get("dns", ())))  # type: ignore[arg-type]
+            resolv = network_files.resolv_conf(_host_resolv_conf(), servers, spec.dns_search_domains, spec.dns_opts)
+        _write_in_place(paths.file("hosts"), hosts)
+        _write_in_place(paths.file("resolv.conf"), resolv)
+    _write_in_place(paths.file("hostname"), hostname + "\n")
+    return {
+        "/etc/hosts": owner.file("hosts"),
+        "/etc/resolv.conf": owner.file("resolv.conf"),
+        "/etc/hostname": paths.file("hostname"),
+    }
+
+
+def hostname_of(spec: ContainerSpec, container_id: str) -> str:
+    """The name that the container gives itself."""
+    if spec.hostname:
+        return spec.hostname
+    return os.uname().nodename if spec.network_mode == "host" or spec.uts == "host" else container_id[:12]
+
+
+def log_request(engine: Engine, spec: ContainerSpec, paths: Paths) -> dict[str, Any]:
+    """The monitor's log settings. Raises InvalidInput for a driver or an option that is not known."""
+    driver = spec.log_driver or str(engine.settings.config.get("log_driver", "json-file"))
+    defaults = engine.settings.config.get("log_options", {})
+    options = {**(defaults if isinstance(defaults, dict) else {}), **spec.log_options}
+    if driver not in LOG_DRIVERS:
+        raise InvalidInput(f"unknown log driver {driver!r}", hint=f"use one of {', '.join(LOG_DRIVERS)}", value=driver)
+    unknown = sorted(set(options) - {"max-size", "max-file"})
+    if unknown:
+        raise InvalidInput(f"unknown log option {unknown[0]!r}", hint="use max-size and max-file", value=unknown[0])
+    max_file = str(options.get("max-file", "1"))
+    if not max_file.isdigit() or int(max_file) < 1:
+        raise InvalidInput(f"max-file is {max_file!r}", hint="write a number of at least 1", value=max_file)
+    size = options.get("max-size", "-1")
+    return {
+        "driver": driver,
+        "path": paths.log,
+        "max_size": 0 if str(size) == "-1" else parse.size(size, "max-size"),
+        "max_file": int(max_file),
+    }
+
+
+def _cleanup_command(engine: Engine, container_id: str) -> list[str]:
+    """The command line that removes a container that ended while nobody was attached (--rm)."""
+    import sys
+
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    program = (
+        f"import sys; sys.path.insert(0, {os.path.dirname(package)!r}); "
+        f"from {os.path.basename(package)}.cli import main; main(sys.argv[1:])"
+    )
+    settings = engine.settings
+    where = ["--root", settings.root, "--run-root", settings.run_root]
+    return [sys.executable, "-I", "-S", "-c", program, *where, "rm", "--force", "--volumes", container_id]
+
+
+def prepare(
+    engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, Any], *, attached: bool = False
+) -> dict[str, Any]:
+    """Return the monitor's request (supervise.launch) for one start of a container.
+
+    record: the store's row. image: the image configuration's "config" object. attached: a client will take the
+    exit, and so remove a container that wants to be removed.
+    """
+    paths = Paths(engine, record.id)
+    os.makedirs(paths.run, 0o700, exist_ok=True)
+    joined, shared = _joined_namespaces(engine, spec)
+    network = _network(engine, spec, record.id)
+    hostname = hostname_of(spec, record.id)
+    files = _network_files(engine, spec, paths, hostname, network, shared)
+    targets = {mount.target for mount in spec.mounts}
+    volumes = {mount.target: engine.store.volumes.path(mount.source) for mount in spec.mounts if mount.type == "volume"}
+    chain = engine.store.images.get(record.image_id).layers[-1]
+    root = engine.store.layers.prepare_root(paths.folder, chain)
+    config = bundle.runtime_spec(
+        spec,
+        image,
+        hostname=hostname,
+        root=json.dumps(root),
+        cgroup_path=paths.cgroup,
+        volumes=volumes,
+        files={target: source for target, source in files.items() if target not in targets},
+        joined=joined,
+        ulimits=tuple(map(parse.ulimit, engine.settings.config.get("default_ulimits", ()))),  # type: ignore[arg-type]
+    )
+    write_atomic(paths.config, json.dumps(config, separators=(",", ":")).encode(), durable=False)
+    cgroup = cgroups.compile(config["linux"]["resources"], paths.cgroup, cgroups.detect())
+    plan = compile_spec(
+        config,
+        container_id=record.id,
+        cgroup=cgroup,
+        network_ops=_inside_ops(spec, network, joined),
+        seccomp_cache=f"{engine.settings.run_root}/cache",
+    )
+    write_atomic(paths.network, json.dumps(network or {}).encode(), durable=False)
+    return {
+        "id": record.id,
+        "run_dir": paths.run,
+        "state_path": paths.state,
+        "plan": plan,
+        "cgroup": cgroup,
+        "network": network,
+        "lock_path": f"{engine.settings.run_root}/network.lock",
+        "log": log_request(engine, spec, paths),
+        "restart": {"policy": spec.restart_policy, "max_retries": spec.restart_retries},
+        "tty": spec.tty,
+        "open_stdin": spec.interactive,
+        "stdin_once": spec.interactive,
+        "stop_signal": bundle.stop_signal(spec, image),
+        "auto_remove": spec.auto_remove,
+        "cleanup_argv": _cleanup_command(engine, record.id) if spec.auto_remove and not attached else [],
+        "boot_id": process.boot_id(),
+    }
+
+
+def _inside_ops(spec: ContainerSpec, network: dict[str, Any] | None, joined: dict[str, str]) -> list[Any]:
+    """What the init does in its own network namespace; nothing in one that belongs to others."""
+    if spec.network_mode == "host" or "network" in joined:
+        return []
+    return network_plan.inside_ops(network) if network else network_plan.loopback_ops()

@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host and the store as a whole: prerequisites, health, what is stale, and what should run after a boot."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import VitrineError
+from ..linux.fs import lock, remove_tree
+from ..runtime import cgroups
+from ..supervise import state as states
+from ..version import VERSION
+from .spec import ContainerSpec
+from .starting import Paths, prepare
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .core import Engine
+
+
+class System:
+    """One engine root and its host."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._reconciled = False
+
+    # -- what a dead process left ---------------------------------------------------------------------------------
+
+    def reconcile(self) -> list[str]:
+        """Put right what killed processes left behind; returns what was done, in words.
+
+        A run folder exists from a container's start until its monitor has cleaned up after it. So a run folder whose
+        monitor is dead means: the container still runs (it gets a new monitor), or something is left to clean.
+        A container that another command is working on (its lock is held) is that command's business.
+        """
+        if self._reconciled:
+            return []
+        self._reconciled = True
+        done = []
+        for container_id in self._folders(self.engine.settings.run_root):
+            if not states.monitor_alive(Paths(self.engine, container_id).run):
+                done += self._reconcile_one(container_id)
+        known = {record.id for record in self.engine.store.containers.list()}
+        for container_id in self._folders(f"{self.engine.settings.root}/containers"):
+            if container_id not in known:
+                done += self._remove_orphan(container_id)
+        return done
+
+    @staticmethod
+    def _folders(path: str) -> list[str]:
+        try:
+            return [name for name in os.listdir(path) if len(name) == 64]
+        except FileNotFoundError:
+            return []
+
+    def _reconcile_one(self, container_id: str) -> list[str]:
+        paths = Paths(self.engine, container_id)
+        if not os.path.isdir(paths.folder):
+            self._clean(paths)
+            return [f"cleaned up after the removed container {container_id[:12]}"]
+        try:
+            held = lock(paths.lock, blocking=False)
+        except (BlockingIOError, FileNotFoundError):
+            return []
+        try:
+            if states.monitor_alive(paths.run):
+                return []
+            observed = states.observe(paths.state, paths.run)
+            if observed["status"] in ("running", "paused"):
+                self._adopt(container_id, observed)
+                return [f"gave the running container {container_id[:12]} a new monitor"]
+            return self._bury(paths, observed)
+        finally:
+            os.close(held)
+
+    def _adopt(self, container_id: str, observed: dict[str, Any]) -> None:
+        from ..supervise.launch import adopt
+
+        record = self.engine.store.containers.get(container_id)
+        spec = ContainerSpec.from_json(record.spec)
+        image = self.engine.containers.image_config(record.image_id)
+        adopt(prepare(self.engine, record, spec, image), observed["pid"], observed["start_time"])
+
+    def _bury(self, paths: Paths, observed: dict[str, Any]) -> list[str]:
+        """Record an end that nobody recorded, and release what the container held."""
+        recorded = states.read(paths.state)
+        if recorded["status"] != observed["status"]:
+            final = {key: observed[key] for key in recorded}
+            states.write(paths.state, final)
+        self._clean(paths)
+        try:
+            record = self.engine.store.containers.get(paths.id)
+        except VitrineError:
+            return [f"cleaned up after {paths.id[:12]}"]
+        if ContainerSpec.from_json(record.spec).auto_remove:
+            self.engine.store.containers.delete(paths.id)
+            self.engine.store.leases.release(paths.id)
+            remove_tree(paths.folder)
+        return [f"cleaned up after container {record.name}"]
+
+    def _clean(self, paths: Paths) -> None:
+        """Release the kernel objects that a container's name leads to, and its run folder."""
+        cgroup = self.engine.containers.cgroup(paths.id)
+        cgroups.kill(cgroup)
+        cgroups.remove(cgroup)
+        plan = paths.read_json(paths.network)
+        if plan:
+            from ..network import links
+
+            links.disconnect(plan)
+        remove_tree(paths.run)
+
+    def _remove_orphan(self, container_id: str) -> list[str]:
+        """A container's folder without a row: its creation or its removal was cut off."""
+        paths = Paths(self.engine, container_id)
+        if self.engine.store.containers.exists(container_id):
+            return []
+        try:
+            held = lock(paths.lock, blocking=False)
+        except BlockingIOError:
+            return []
+        except FileNotFoundError:
+            return []
+        try:
+            self._clean(paths)
+            self.engine.store.leases.release(container_id)
+            remove_tree(paths.folder)
+        finally:
+            os.close(held)
+        return [f"removed what was left of container {container_id[:12]}"]
+
+    # -- health ---------------------------------------------------------------------------------------------------
+
+    def check(self, *, repair: bool = False) -> dict[str, Any]:
+        """{"host": [Finding], "store": [what is wrong, in words], "reconciled": [what was put right, in words]}."""
+        from .. import host
+
+        return {
+            "host": host.check(),
+            "reconciled": self.reconcile(),
+            "store": self.engine.store.verify(repair=repair),
+        }
+
+    # -- boot -----------------------------------------------------------------------------------------------------
+
+    def boot(self) -> list[tuple[str, str]]:
+        """Start every container that its restart policy wants started; returns (name, "started" or the error)."""
+        self.reconcile()
+        result = []
+        for record in self.engine.store.containers.list():
+            spec = ContainerSpec.from_json(record.spec)
+            wanted = spec.restart_policy == "always" or (
+                record.desired == "running" and spec.restart_policy in ("unless-stopped", "on-failure")
+            )
+            if not wanted or record.desired == "created":
+                continue
+            try:
+                if self.engine.containers.start(record.id) is not None:
+                    result.append((record.name, "started"))
+            except VitrineError as error:
+                result.append((record.name, str(error)))
+        return result
+
+    # -- facts ----------------------------------------------------------------------------------------------------
+
+    def info(self) -> dict[str, Any]:
+        """What this engine and host have, in the words of docker's info."""
+        uname = os.uname()
+        rows = self.engine.containers.list(everything=True)
+        states_seen = [observed["status"] for _record, _spec, observed in rows]
+        layout = cgroups.detect()
+        return {
+            "ID": self.engine.settings.tag,
+            "Containers": len(rows),
+            "ContainersRunning": states_seen.count("running"),
+            "ContainersPaused": states_seen.count("paused"),
+            "ContainersStopped": len(rows) - states_seen.count("running") - states_seen.count("paused"),
+            "Images": len(self.engine.store.images.list()),
+            "Driver": self.engine.store.layers.driver_name,
+            "CgroupVersion": layout.kind,
+            "KernelVersion": uname.release,
+            "Architecture": uname.machine,
+            "Name": uname.nodename,
+            "NCPU": os.cpu_count(),
+            "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "OperatingSystem": _operating_system(),
+            "OSType": "linux",
+            "VitrineRootDir": self.engine.settings.root,
+            "RunRoot": self.engine.settings.run_root,
+            "ServerVersion": VERSION,
+        }
+
+
+def _operating_system() -> str:
+    try:
+        with open("/etc/os-release", encoding="utf-8") as file:
+            fields = dict(line.rstrip("\n").split("=", 1) for line in file if "=" in line)
+    except OSError:
+        return ""
+    return fields.get("PRETTY_NAME", "").strip('"')
