@@ -104,7 +104,7 @@ def resolve(
 
 
 def mask(names: Iterable[str]) -> int:
-    """Return the bit mask of full names; a name that this table does not know is ignored (OCI runtime-spec, process)."""
+    """Return the bit mask of full names; unknown ones are ignored, as the OCI runtime specification wants."""
     result = 0
     for name in names:
         bit = BITS.get(name)

@@ -102,8 +102,8 @@ def _apply(exceptions: dict[tuple[Any, ...], str], back: bool, key: tuple[Any, .
                 del exceptions[other]
         elif _covers(other, key):
             raise InvalidInput(
-                f"the device rule for {key[0]} {_number(key[1])}:{_number(key[2])} takes away a part of the earlier one "
-                f"for {other[0]} {_number(other[1])}:{_number(other[2])}",
+                f"the device rule for {key[0]} {_number(key[1])}:{_number(key[2])} takes away a part of the earlier "
+                f"one for {other[0]} {_number(other[1])}:{_number(other[2])}",
                 hint="name the devices that should be allowed, one by one",
                 value=key,
             )

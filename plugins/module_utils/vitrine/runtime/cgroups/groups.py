@@ -195,9 +195,7 @@ def _refused(directory: str, candidates: tuple[tuple[str, str], ...], option: st
     what = f"{option} cannot be set: the kernel answered {os.strerror(error.errno or 0)!r} to {value!r} in {file}"
     if error.errno in (errno.ENOENT, errno.EOPNOTSUPP):
         names = " or ".join(name for name, _ in candidates)
-        return HostError(
-            f"{option} cannot be set: this kernel has no {names}", hint=f"leave {option} out", value=value
-        )
+        return HostError(f"{option} cannot be set: this kernel has no {names}", hint=f"leave {option} out", value=value)
     if error.errno == errno.EBUSY:
         return InvalidInput(what, hint="more than that is in use: stop something in the container first", value=value)
     if error.errno in (errno.EINVAL, errno.ERANGE, errno.ENODEV, errno.EDOM):
@@ -360,10 +358,8 @@ def thaw(plan: dict[str, Any]) -> None:
 
 def frozen(plan: dict[str, Any]) -> bool:
     """Tell whether the container was asked to freeze."""
-    for path, _ in _freezers(plan, "", ""):
-        if _read_or_empty(path).strip() in ("1", "FROZEN", "FREEZING"):
-            return True
-    return False
+    states = [_read_or_empty(path).strip() for path, _ in _freezers(plan, "", "")]
+    return any(state in ("1", "FROZEN", "FREEZING") for state in states)
 
 
 def _freezers(plan: dict[str, Any], new: str, old: str) -> list[tuple[str, str]]:

@@ -123,7 +123,9 @@ def _say_ignored(plan: dict[str, Any], block_name: str, controller: str, block: 
     """Version 2 dropped a few limits: memory's are advice and only worth a warning, real time was a promise."""
     if block_name == "memory":
         for option in v2.memory_ignored(block):
-            plan["warnings"].append(f"{option} has no effect: this host's cgroups are version 2, which has no such limit")
+            plan["warnings"].append(
+                f"{option} has no effect: this host's cgroups are version 2, which has no such limit"
+            )
     elif controller == "cpu":
         for option in v2.cpu_ignored(block):
             raise HostError(
