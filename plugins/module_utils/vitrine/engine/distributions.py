@@ -157,11 +157,11 @@ def choose(
         if word == "latest" and own:
             word = os_release.get("VERSION_CODENAME") or os_release.get("VERSION_ID", "").partition(".")[0] or word
         suite = found.releases.get(word, word)
-        if found.family == "rpm" and suite not in found.releases.values():
-            suite = ""
-        elif found.family == "deb" and (not suite[:1].isalpha() or re.search(r"-\d{8}", suite)):
-            suite = ""
-        if not suite:
+        if found.family == "rpm":
+            known = suite in found.releases.values()
+        else:
+            known = suite[:1].isalpha() and not re.search(r"-\d{8}", suite)
+        if not known:
             raise InvalidInput(
                 f"the tag {tag!r} does not say which release of {found.name} is meant",
                 hint=f"use one of {', '.join(found.releases)}, a release's name, or give the suite explicitly",
@@ -233,7 +233,7 @@ def official_sources(
 def host_sources(
     distribution: Distribution, suite: str, components: Sequence[str], entries: Sequence[Source], codename: str
 ) -> tuple[Source, ...]:
-    """The same release from the mirrors that the host's own entries name; empty if they name none that an image can use.
+    """The same release from the mirrors that the host's own entries name; empty if an image can use none of them.
 
     entries: parse_sources of the host's files. codename: the host's own release. Only those pockets are taken that
     the host takes itself: a host may reach nothing else. Addresses that make sense on the host only (file:, cdrom:,
