@@ -54,16 +54,19 @@ COMMANDS = {
 
 
 def each(names: list[str], work: Callable[[str], object]) -> int:
-    """Do one thing to several containers: an error with one does not keep it from the others. Returns the exit code."""
+    """Do one thing to several objects: an error with one does not keep it from the others. Returns the exit code.
+
+    Prints what work returns, if that is a text, else the name.
+    """
     code = 0
     for name in names:
         try:
-            work(name)
+            done = work(name)
         except VitrineError as error:
             sys.stderr.write(f"vitrine: {error}\n")
             code = 1
         else:
-            sys.stdout.write(f"{name}\n")
+            sys.stdout.write(done if isinstance(done, str) else f"{name}\n")
     return code
 
 

@@ -64,7 +64,7 @@ COMMANDS = {
 }  # fmt: skip
 
 
-# -- ps -----------------------------------------------------------------------------------------------------------------
+# -- ps -------------------------------------------------------------------------------------------------------------
 
 
 def status_text(observed: dict[str, Any]) -> str:
@@ -159,7 +159,7 @@ def ps(engine: Engine, options: Options, _operands: list[str]) -> int:
     return 0
 
 
-# -- one container's output ---------------------------------------------------------------------------------------------
+# -- one container's output -----------------------------------------------------------------------------------------
 
 
 def logs(engine: Engine, options: Options, operands: list[str]) -> int:
@@ -200,7 +200,7 @@ def port(engine: Engine, _options: Options, operands: list[str]) -> int:
     return 0
 
 
-# -- inspect ------------------------------------------------------------------------------------------------------------
+# -- inspect --------------------------------------------------------------------------------------------------------
 
 
 def _document(engine: Engine, name: str, kind: str | None) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
     return 0
 
 
-# -- stats --------------------------------------------------------------------------------------------------------------
+# -- stats ----------------------------------------------------------------------------------------------------------
 
 _STATS_COLUMNS = ("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "BLOCK I/O", "PIDS")
 _STATS_KEYS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "BlockIO", "PIDs")

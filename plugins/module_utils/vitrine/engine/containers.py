@@ -112,13 +112,20 @@ class Containers:
 
     # -- create -------------------------------------------------------------------------------------------------
 
-    def create(self, spec: ContainerSpec, *, pull: str = "missing", progress: Callable[..., None] | None = None) -> str:
+    def create(
+        self,
+        spec: ContainerSpec,
+        *,
+        pull: str = "missing",
+        platform: str | None = None,
+        progress: Callable[..., None] | None = None,
+    ) -> str:
         """Record a container and prepare its writable layer; returns its id. Nothing runs.
 
         pull: "always", "missing" or "never". Raises ImageNotFound, NameInUse, InvalidInput.
         """
         store = self.engine.store
-        image = self.engine.images.ensure(spec.image, pull=pull, progress=progress)
+        image = self.engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
         config = json.loads(image.config).get("config") or {}
         spec = self._completed(spec, config)
         bundle.arguments(spec, config)
@@ -133,7 +140,7 @@ class Containers:
         # the lock tells reconciliation that this folder without a row is being made, not left behind
         with self._locked(container_id):
             try:
-                root = store.layers.prepare_root(folder, image.layers[-1])
+                root = store.layers.prepare_root(folder, image.top)
                 self._fill_volumes([mount for mount in created if mount], root)
                 store.containers.create(container_id, name, image.id, spec.to_json(), created=now())
             except BaseException:
@@ -262,8 +269,7 @@ class Containers:
             if (observed["status"] == "paused") != resume:
                 return False
             (cgroups.thaw if resume else cgroups.freeze)(self.cgroup(record.id))
-            paths = Paths(self.engine, record.id)
-            states.write(paths.state, {**states.read(paths.state), "status": "running" if resume else "paused"})
+            states.set_flag(Paths(self.engine, record.id).run, states.PAUSED, not resume)
             return True
 
     def wait(self, name: str) -> int | None:
@@ -291,7 +297,6 @@ class Containers:
                     )
                 self._stop(record, 0, kill=True)
             self.engine.store.containers.delete(record.id)
-            self.engine.store.leases.release(record.id)
         spec = ContainerSpec.from_json(record.spec)
         remove_tree(paths.folder)
         remove_tree(paths.run)
@@ -340,8 +345,7 @@ class Containers:
     def changes(self, name: str) -> list[tuple[str, bytes]]:
         """(kind, path) of all that a container changed in its file system; kinds A, C and D."""
         record = self.record(name)
-        chain = self.engine.store.images.get(record.image_id).layers[-1]
-        return self.engine.store.layers.changes(Paths(self.engine, record.id).folder, chain)
+        return self.engine.store.layers.changes(Paths(self.engine, record.id).folder, record.chain_id)
 
     def stats(self, name: str) -> dict[str, Any]:
         """What a running container uses (runtime.cgroups.stats)."""

@@ -44,7 +44,9 @@ class Images:
             return False
         return True
 
-    def ensure(self, text: str, *, pull: str = "missing", progress: Progress | None = None) -> Any:
+    def ensure(
+        self, text: str, *, pull: str = "missing", platform: str | None = None, progress: Progress | None = None
+    ) -> Any:
         """The image of that name, pulled when the policy says so and the name is no id. Raises ImageNotFound."""
         if pull not in PULL_POLICIES:
             raise InvalidInput(f"invalid pull policy {pull!r}", hint="use always, missing or never", value=pull)
@@ -62,7 +64,7 @@ class Images:
                 hint="pull or build it first, or let pull be missing",
                 value=text,
             )
-        self.pull(text, progress=progress)
+        self.pull(text, platform=platform, progress=progress)
         return self.find(text)
 
     def inspect(self, text: str) -> dict[str, Any]:

@@ -231,8 +231,7 @@ def prepare(
     files = _network_files(engine, spec, paths, hostname, network, shared)
     targets = {mount.target for mount in spec.mounts}
     volumes = {mount.target: engine.store.volumes.path(mount.source) for mount in spec.mounts if mount.type == "volume"}
-    chain = engine.store.images.get(record.image_id).layers[-1]
-    root = engine.store.layers.prepare_root(paths.folder, chain)
+    root = engine.store.layers.prepare_root(paths.folder, record.chain_id)
     config = bundle.runtime_spec(
         spec,
         image,

@@ -99,7 +99,6 @@ class System:
             return [f"cleaned up after {paths.id[:12]}"]
         if ContainerSpec.from_json(record.spec).auto_remove:
             self.engine.store.containers.delete(paths.id)
-            self.engine.store.leases.release(paths.id)
             remove_tree(paths.folder)
         return [f"cleaned up after container {record.name}"]
 
@@ -118,17 +117,14 @@ class System:
     def _remove_orphan(self, container_id: str) -> list[str]:
         """A container's folder without a row: its creation or its removal was cut off."""
         paths = Paths(self.engine, container_id)
-        if self.engine.store.containers.exists(container_id):
-            return []
         try:
             held = lock(paths.lock, blocking=False)
-        except BlockingIOError:
-            return []
-        except FileNotFoundError:
+        except (BlockingIOError, FileNotFoundError):
             return []
         try:
+            if any(record.id == container_id for record in self.engine.store.containers.list()):
+                return []  # its creation was just being finished
             self._clean(paths)
-            self.engine.store.leases.release(container_id)
             remove_tree(paths.folder)
         finally:
             os.close(held)
@@ -157,7 +153,7 @@ class System:
             wanted = spec.restart_policy == "always" or (
                 record.desired == "running" and spec.restart_policy in ("unless-stopped", "on-failure")
             )
-            if not wanted or record.desired == "created":
+            if not wanted or not record.desired:
                 continue
             try:
                 if self.engine.containers.start(record.id) is not None:
