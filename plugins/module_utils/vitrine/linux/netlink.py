@@ -185,6 +185,24 @@ class Netlink:
             if number:
                 raise OSError(number, explanation or os.strerror(number))
 
+    def ask(self, message: Message) -> list[tuple[int, bytes]]:
+        """Ask for one object: [(message type, payload)]. Raises OSError."""
+        self._sequence += 1
+        kind, flags, body = message
+        header = _HEADER.pack(len(body) + 16, kind, flags | NLM_F_REQUEST | NLM_F_ACK, self._sequence, 0)
+        self._send(header + body)
+        objects = []
+        while True:
+            for answer, got, sequence, payload in self._receive():
+                if sequence != self._sequence:
+                    continue
+                if answer == NLMSG_ERROR:
+                    number, explanation = _error(got, payload)
+                    if number:
+                        raise OSError(number, explanation or os.strerror(number))
+                    return objects
+                objects.append((answer, payload))
+
     def dump(self, kind: int, body: bytes) -> list[tuple[int, bytes]]:
         """Ask for all objects of a kind: [(message type, payload)]. Raises OSError; retries interrupted dumps."""
         for _attempt in range(10):
@@ -334,6 +352,13 @@ def address_add(index: int, cidr: str) -> Message:
     return RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, body
 
 
+def address_delete(index: int, cidr: str) -> Message:
+    address, length = split_prefix(cidr)
+    packed = address_bytes(address)
+    family = AF_INET if len(packed) == 4 else AF_INET6
+    return RTM_DELADDR, 0, _IFADDR.pack(family, length, 0, 0, index) + attribute(IFA_LOCAL, packed)
+
+
 def route_add(index: int, destination: str, gateway: str | None = None) -> Message:
     """Route ``destination`` (a prefix, or "default") through a link, by a gateway or directly."""
     packed = address_bytes(gateway) if gateway else b""
@@ -392,15 +417,27 @@ def _message(operation: Sequence[str]) -> Message:
 
 def links(netlink: Netlink) -> list[tuple[int, str, int, int, int]]:
     """Return all links of the socket's namespace: (index, name, flags, index of the bridge or 0, MTU)."""
-    found = []
-    for kind, payload in netlink.dump(RTM_GETLINK, _IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0)):
-        if kind != RTM_NEWLINK:
-            continue
-        _family, _type, index, flags, _change = _IFINFO.unpack_from(payload)
-        values = dict(attributes(payload, 16))
-        name = os.fsdecode(values.get(IFLA_IFNAME, b"").rstrip(b"\0"))
-        found.append((index, name, flags, _number(values.get(IFLA_MASTER)), _number(values.get(IFLA_MTU))))
-    return found
+    objects = netlink.dump(RTM_GETLINK, _IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0))
+    return [_link(payload) for kind, payload in objects if kind == RTM_NEWLINK]
+
+
+def link(netlink: Netlink, name: str) -> tuple[int, str, int, int, int] | None:
+    """Return one link as ``links`` does, or None. Raises OSError."""
+    body = _IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0) + attribute(IFLA_IFNAME, text(name))
+    try:
+        answers = netlink.ask((RTM_GETLINK, 0, body))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return None
+        raise
+    return _link(answers[0][1])
+
+
+def _link(payload: bytes) -> tuple[int, str, int, int, int]:
+    _family, _type, index, flags, _change = _IFINFO.unpack_from(payload)
+    values = dict(attributes(payload, 16))
+    name = os.fsdecode(values.get(IFLA_IFNAME, b"").rstrip(b"\0"))
+    return index, name, flags, _number(values.get(IFLA_MASTER)), _number(values.get(IFLA_MTU))
 
 
 def addresses(netlink: Netlink, family: int = AF_INET) -> list[tuple[int, str, int]]:

@@ -1,0 +1,293 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nf_tables messages: tables, chains, rules, maps and their elements as bytes, sent as one atomic batch.
+
+pyroute2 cannot write maps with concatenated keys, nor send a transaction. Sources: linux/netfilter/nf_tables.h,
+libnftnl's and nft's documented wire formats; a test has nft(8) print and load again what is written here.
+All integers in attributes are big endian; values of meta and ct registers are in the host's order.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+
+from ..linux.netlink import (
+    NETLINK_NETFILTER,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    Netlink,
+    attribute,
+    attributes,
+    nested,
+    text,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..linux.netlink import Message
+
+SUBSYSTEM = 10 << 8
+BEGIN, END = 0x10, 0x11
+NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN = 0, 1, 2, 3, 4
+NEWRULE, NEWSET, GETSET, NEWSETELEM, GETSETELEM, DELSETELEM = 6, 9, 10, 12, 13, 14
+IPV4 = 2
+
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
+DROP, ACCEPT, JUMP, RETURN = 0, 1, -3, -5
+# 16 byte registers, and their first 4 byte registers: REGISTER is the start of the same space as SLOT + 0.
+VERDICT_REGISTER, REGISTER, SLOT = 0, 1, 8
+SET_MAP, SET_CONCATENATED = 0x8, 0x80
+# Data types as nft numbers them, six bits each in a concatenation: for `nft list`, the kernel does not read them.
+TYPE_IPV4, TYPE_PROTOCOL, TYPE_SERVICE = 7, 12, 13
+
+META_OIFNAME, META_IIFNAME, META_L4PROTO = 7, 6, 16
+CT_STATE, CT_STATUS = 0, 2
+STATE_ESTABLISHED_RELATED = 2 | 4
+STATUS_DNAT = 1 << 5
+
+
+def _be32(value: int) -> bytes:
+    return struct.pack(">i" if value < 0 else ">I", value)
+
+
+def _message(kind: int, flags: int, *body: bytes) -> Message:
+    return SUBSYSTEM | kind, flags, struct.pack(">BBH", IPV4, 0, 0) + b"".join(body)
+
+
+# -- objects ---------------------------------------------------------------------------------------------------------
+
+
+def table(name: str) -> Message:
+    return _message(NEWTABLE, NLM_F_CREATE, attribute(1, text(name)))
+
+
+def delete_table(name: str) -> Message:
+    return _message(DELTABLE, 0, attribute(1, text(name)))
+
+
+def get_table(name: str) -> Message:
+    return _message(GETTABLE, 0, attribute(1, text(name)))
+
+
+def chain(table_name: str, name: str, kind: str = "", hook: int = 0, priority: int = 0) -> Message:
+    """A chain; with a kind ("filter", "nat") a base chain at a hook, whose policy is accept."""
+    body = [attribute(1, text(table_name)), attribute(3, text(name))]
+    if kind:
+        body.append(nested(4, attribute(1, _be32(hook)), attribute(2, struct.pack(">i", priority))))
+        body.append(attribute(5, _be32(ACCEPT)))
+        body.append(attribute(7, text(kind)))
+    return _message(NEWCHAIN, NLM_F_CREATE, *body)
+
+
+def get_chain(table_name: str, name: str) -> Message:
+    return _message(GETCHAIN, 0, attribute(1, text(table_name)), attribute(3, text(name)))
+
+
+def rule(table_name: str, chain_name: str, *expressions: bytes) -> Message:
+    return _message(
+        NEWRULE,
+        NLM_F_CREATE | NLM_F_APPEND,
+        attribute(1, text(table_name)),
+        attribute(2, text(chain_name)),
+        nested(4, *expressions),
+    )
+
+
+def port_map(table_name: str, name: str, identity: int, key_types: Sequence[int], key_sizes: Sequence[int]) -> Message:
+    """A map from a concatenated key to address . port. identity: any number, unique in the batch."""
+    key_type = 0
+    for one in key_types:
+        key_type = key_type << 6 | one
+    return _message(
+        NEWSET,
+        NLM_F_CREATE,
+        attribute(1, text(table_name)),
+        attribute(2, text(name)),
+        attribute(3, _be32(SET_MAP)),
+        attribute(4, _be32(key_type)),
+        attribute(5, _be32(sum((size + 3) & ~3 for size in key_sizes))),
+        attribute(6, _be32(TYPE_IPV4 << 6 | TYPE_SERVICE)),
+        attribute(7, _be32(8)),
+        attribute(10, _be32(identity)),
+    )
+
+
+def element(key: bytes, data: bytes = b"", comment: str = "") -> bytes:
+    """One element of a map; comment: whose it is, as nft prints it."""
+    parts = [nested(1, attribute(1, key))]
+    if data:
+        parts.append(nested(2, attribute(1, data)))
+    if comment:
+        value = text(comment)
+        parts.append(attribute(6, bytes((0, len(value))) + value))  # a run of type, length, value: type 0 is a comment
+    return nested(1, *parts)
+
+
+def add_elements(table_name: str, set_name: str, elements: Sequence[bytes]) -> Message:
+    return _message(NEWSETELEM, NLM_F_CREATE, *_elements(table_name, set_name, elements))
+
+
+def delete_elements(table_name: str, set_name: str, elements: Sequence[bytes]) -> Message:
+    return _message(DELSETELEM, 0, *_elements(table_name, set_name, elements))
+
+
+def _elements(table_name: str, set_name: str, elements: Sequence[bytes]) -> list[bytes]:
+    return [attribute(1, text(table_name)), attribute(2, text(set_name)), nested(3, *elements)]
+
+
+def read_elements(netlink: Netlink, table_name: str, set_name: str) -> list[tuple[bytes, bytes, str]]:
+    """Return the elements of a map: (key, data, comment). Raises OSError (ENOENT: no such table or map)."""
+    found = []
+    _kind, _flags, body = _message(GETSETELEM, 0, attribute(1, text(table_name)), attribute(2, text(set_name)))
+    for _answer, payload in netlink.dump(SUBSYSTEM | GETSETELEM, body):
+        listed = dict(attributes(payload, 4)).get(3, b"")
+        for _one, value in attributes(listed):
+            parts = dict(attributes(value))
+            key = dict(attributes(parts.get(1, b""))).get(1, b"")
+            data = dict(attributes(parts.get(2, b""))).get(1, b"")
+            found.append((key, data, _comment(parts.get(6, b""))))
+    return found
+
+
+def _comment(userdata: bytes) -> str:
+    while len(userdata) >= 2:
+        kind, size = userdata[0], userdata[1]
+        if kind == 0:
+            return os.fsdecode(userdata[2 : 2 + size].rstrip(b"\0"))
+        userdata = userdata[2 + size :]
+    return ""
+
+
+# -- expressions -----------------------------------------------------------------------------------------------------
+
+
+def _expression(name: str, *body: bytes) -> bytes:
+    return nested(1, attribute(1, text(name)), nested(2, *body))
+
+
+def _data(value: bytes) -> bytes:
+    return attribute(1, value)
+
+
+def meta(key: int, register: int = REGISTER) -> bytes:
+    return _expression("meta", attribute(1, _be32(register)), attribute(2, _be32(key)))
+
+
+def payload(base: int, offset: int, size: int, register: int = REGISTER) -> bytes:
+    """Load bytes of a packet. base: 1 the network header, 2 the transport header."""
+    return _expression(
+        "payload",
+        attribute(1, _be32(register)),
+        attribute(2, _be32(base)),
+        attribute(3, _be32(offset)),
+        attribute(4, _be32(size)),
+    )
+
+
+def compare(value: bytes, *, equal: bool = True) -> bytes:
+    return _expression(
+        "cmp", attribute(1, _be32(REGISTER)), attribute(2, _be32(0 if equal else 1)), nested(3, _data(value))
+    )
+
+
+def masked(mask: bytes) -> bytes:
+    return _expression(
+        "bitwise",
+        attribute(1, _be32(REGISTER)),
+        attribute(2, _be32(REGISTER)),
+        attribute(3, _be32(len(mask))),
+        nested(4, _data(mask)),
+        nested(5, _data(bytes(len(mask)))),
+    )
+
+
+def interface(key: int, name: str, *, equal: bool = True) -> bytes:
+    """Match the name of the incoming or outgoing interface."""
+    return meta(key) + compare(os.fsencode(name).ljust(16, b"\0"), equal=equal)
+
+
+def in_network(offset: int, network: int, prefix: int) -> bytes:
+    """Match an IPv4 address of the packet (offset 12: source, 16: destination) against a network."""
+    value = network.to_bytes(4, "big")
+    size = prefix // 8
+    if prefix % 8 == 0 and size:
+        return payload(1, offset, size) + compare(value[:size])  # as nft writes it, and cheaper
+    bits = (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF
+    return payload(1, offset, 4) + masked(bits.to_bytes(4, "big")) + compare(value)
+
+
+def has_bits(key: int, bits: int) -> bytes:
+    """Match conntrack's state or status when one of the bits is set."""
+    return (
+        _expression("ct", attribute(1, _be32(REGISTER)), attribute(2, _be32(key)))
+        + masked(struct.pack("=I", bits))
+        + compare(bytes(4), equal=False)
+    )
+
+
+def to_this_host() -> bytes:
+    """Match a destination that is an address of this host (fib daddr type local)."""
+    fib = _expression("fib", attribute(1, _be32(REGISTER)), attribute(2, _be32(3)), attribute(3, _be32(2)))
+    return fib + compare(struct.pack("=I", 2))
+
+
+def verdict(code: int, chain_name: str = "") -> bytes:
+    inner = [attribute(1, _be32(code))]
+    if chain_name:
+        inner.append(attribute(2, text(chain_name)))
+    return _expression("immediate", attribute(1, _be32(VERDICT_REGISTER)), nested(2, nested(2, *inner)))
+
+
+def lookup(set_name: str, identity: int) -> bytes:
+    """Find the registers' value in a map; its data takes their place. Ends the rule when there is none."""
+    return _expression(
+        "lookup",
+        attribute(1, text(set_name)),
+        attribute(2, _be32(REGISTER)),
+        attribute(3, _be32(REGISTER)),
+        attribute(4, _be32(identity)),
+    )
+
+
+def destination_nat() -> bytes:
+    """Send the packet to the address . port that a lookup left in the registers."""
+    return _expression(
+        "nat",
+        attribute(1, _be32(1)),
+        attribute(2, _be32(IPV4)),
+        attribute(3, _be32(REGISTER)),
+        attribute(5, _be32(SLOT + 1)),
+    )
+
+
+def masquerade() -> bytes:
+    return _expression("masq")
+
+
+# -- sending ---------------------------------------------------------------------------------------------------------
+
+
+def commit(netlink: Netlink, messages: Sequence[Message]) -> None:
+    """Carry out all messages or none. Raises OSError for the first that the kernel refused."""
+    head = struct.pack(">BBH", 0, 0, 10)
+    for _attempt in range(5):
+        failures = netlink.batch(messages, (BEGIN, 0, head), (END, 0, head))
+        if not any(number in (errno.EAGAIN, errno.EINTR) for _index, number, _text in failures):
+            break
+    if failures:
+        _index, number, explanation = failures[0]
+        raise OSError(number, explanation or os.strerror(number))
+
+
+def open_netfilter() -> Netlink:
+    return Netlink(NETLINK_NETFILTER)
+
+
+def exists(netlink: Netlink, question: Message) -> bool:
+    """True when the object that a GET message asks for is there."""
+    return not netlink.transact([question])[0][0]
