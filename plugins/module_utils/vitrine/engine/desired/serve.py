@@ -16,6 +16,7 @@ import json
 import os
 import sys
 
+from ... import late_site
 from ...errors import HostError, InvalidInput, VitrineError
 from ...record import Record
 from ...settings import Settings
@@ -115,6 +116,7 @@ def _fault(request: Request) -> dict[str, Any]:
 
 def main() -> None:
     """Serve one request. Standard input and output are given up, so that no container's process holds them."""
+    late_site.install()
     data = sys.stdin.buffer.read()
     out = os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
