@@ -1,0 +1,250 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The monitor's side of attaching: who is connected, what each still has to get, and what they send.
+
+A client that asked to be waited for (HOLD: the command that started the container in the foreground) makes the
+container wait when it is slow, as a pipe in a shell does. Any other is dropped when it falls far behind.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import struct
+
+from . import loop, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+BEHIND = 4 << 20  # bytes that may wait for an ordinary client before it is dropped
+HOLD_AT = 256 << 10  # bytes waiting for a client with HOLD at which the container has to wait
+_MAX_CLIENTS = 64
+_TURN = 8  # packets taken from one client before the others get their turn
+
+
+class Client:
+    """One connection. queue: packets that its socket did not take yet; waiting: their bytes."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.queue: list[bytes] = []
+        self.waiting = 0
+        self.greeted = False
+        self.stdin = False
+        self.output = False
+        self.hold = False
+        self.told_exit = False
+
+
+class Clients:
+    """All connections of one monitor.
+
+    on_packet gets (packet) of the kinds STDIN, RESIZE, SIGNAL and STOP; on_stdin_end is called when a client ends the
+    container's input, in words or by vanishing.
+    """
+
+    def __init__(self, events: loop.Loop, tty: bool, on_packet: Callable[[bytes], None]) -> None:
+        self._loop = events
+        self._tty = tty
+        self._on_packet = on_packet
+        self._listener: _socket.socket | None = None
+        self._all: dict[int, Client] = {}
+        self._stdin_paused = False
+        self._last_exit = b""
+        self.closing = False
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def listen(self, run_dir: str) -> None:
+        self._listener = wire.listen(run_dir)
+        self._loop.watch(self._listener.fileno(), loop.READ, self._accept)
+
+    def add(self, sock: _socket.socket) -> None:
+        """Serve this connection; packets that it sent already are taken at once (its HELLO, its window's size)."""
+        sock.setblocking(False)
+        wire.enlarge(sock)
+        client = Client(sock)
+        self._all[client.fd] = client
+        self._watch(client)
+        self._receive(client, everything=False)
+
+    def drop(self, client: Client) -> None:
+        if self._all.pop(client.fd, None) is None:
+            return
+        self._loop.unwatch(client.fd)
+        client.sock.close()
+        if client.stdin and not self.closing:
+            self._on_packet(bytes((wire.STDIN_END,)))
+
+    def close(self) -> None:
+        """End every connection: clients read the end of the stream after all that was sent."""
+        self.closing = True
+        if self._listener is not None:
+            self._loop.unwatch(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        for client in list(self._all.values()):
+            self.drop(client)
+
+    def _accept(self, _events: int) -> None:
+        if self._listener is None:
+            return
+        try:
+            fd, _address = self._listener._accept()  # type: ignore[attr-defined]
+        except OSError:
+            return
+        os.set_inheritable(fd, False)
+        sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
+        _pid, uid, _gid = struct.unpack("=iII", sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()) or len(self._all) >= _MAX_CLIENTS:
+            sock.close()
+            return
+        self.add(sock)
+
+    def _watch(self, client: Client) -> None:
+        if client.fd not in self._all:
+            return
+        paused = self._stdin_paused and client.stdin
+        events = (0 if paused else loop.READ) | (loop.WRITE if client.queue else 0)
+        self._loop.watch(client.fd, events, lambda happened: self._event(client, happened))
+
+    def _event(self, client: Client, events: int) -> None:
+        if events & loop.WRITE:
+            self._flush(client)
+        if events & (loop.READ | loop.HANGUP):
+            self._receive(client, everything=bool(events & loop.HANGUP))
+
+    # -- to the clients -----------------------------------------------------------------------------------------------
+
+    def output(self, stream: int, data: bytes) -> None:
+        """Give what the container wrote to every client that wants output."""
+        packet = b""
+        for client in list(self._all.values()):
+            if client.output and not client.told_exit:
+                packet = packet or bytes((stream,)) + data
+                self._send(client, packet)
+
+    def exited(self, packet: bytes) -> None:
+        """Tell every client that the container ended. They get no later run's output."""
+        self._last_exit = packet
+        for client in list(self._all.values()):
+            self._tell_exit(client)
+
+    def running(self) -> None:
+        """The container was started again: who connects from now on waits for the next end."""
+        self._last_exit = b""
+        self.drop_told(unless_hold=False)
+
+    def drop_told(self, *, unless_hold: bool) -> None:
+        """End the connections to which nothing is left to be said."""
+        for client in list(self._all.values()):
+            if (client.told_exit or not client.greeted) and not client.queue and not (unless_hold and client.hold):
+                self.drop(client)
+
+    @property
+    def full(self) -> bool:
+        """Whether the container has to wait for a client."""
+        for client in self._all.values():  # noqa: SIM110 - asked after each turn: a generator would cost more
+            if client.waiting > HOLD_AT and client.hold and not client.told_exit:
+                return True
+        return False
+
+    @property
+    def attended(self) -> bool:
+        """Whether the command that started the container in the foreground was there for its end."""
+        return any(client.told_exit and client.hold for client in self._all.values())
+
+    def unsent(self, *, hold_only: bool) -> bool:
+        """Whether a client has not got everything yet; hold_only: one that counts on it."""
+        return any(client.queue for client in self._all.values() if client.hold or not hold_only)
+
+    def _tell_exit(self, client: Client) -> None:
+        if client.greeted and not client.told_exit:
+            client.told_exit = True
+            self._send(client, self._last_exit)
+
+    def _send(self, client: Client, packet: bytes) -> None:
+        if not client.queue:
+            try:
+                client.sock.send(packet, _socket.MSG_NOSIGNAL)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.drop(client)
+                return
+        client.queue.append(packet)
+        client.waiting += len(packet)
+        if client.waiting > BEHIND and not client.hold:
+            self.drop(client)
+        elif len(client.queue) == 1:
+            self._watch(client)
+
+    def _flush(self, client: Client) -> None:
+        done = 0
+        try:
+            for packet in client.queue:
+                client.sock.send(packet, _socket.MSG_NOSIGNAL)
+                done += 1
+                client.waiting -= len(packet)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.drop(client)
+            return
+        del client.queue[:done]
+        self._watch(client)
+
+    # -- from the clients ---------------------------------------------------------------------------------------------
+
+    def pause_stdin(self, paused: bool) -> None:
+        """Leave in their sockets what clients send while the container does not read its standard input."""
+        if paused != self._stdin_paused:
+            self._stdin_paused = paused
+            for client in self._all.values():
+                self._watch(client)
+
+    def _receive(self, client: Client, *, everything: bool) -> None:
+        """Take packets. everything: the peer is gone, so what it left is taken although the container is slow."""
+        turns = 0
+        while client.fd in self._all and (everything or turns < _TURN):
+            if self._stdin_paused and client.stdin and not everything:
+                return
+            turns += 1
+            try:
+                packet = client.sock.recv(wire.CHUNK + 16)
+            except BlockingIOError:
+                return
+            except OSError:
+                packet = b""
+            if not packet:
+                self.drop(client)
+                return
+            self._packet(client, packet)
+
+    def _packet(self, client: Client, packet: bytes) -> None:
+        kind = packet[0]
+        if kind == wire.HELLO and len(packet) >= 3 and not client.greeted:
+            client.greeted = True
+            client.stdin = bool(packet[2] & wire.WANT_STDIN)
+            client.output = bool(packet[2] & wire.WANT_OUTPUT)
+            client.hold = bool(packet[2] & wire.HOLD)
+            self._send(client, wire.welcome(self._tty))
+            if self._last_exit:
+                self._tell_exit(client)
+        elif kind == wire.DETACH:
+            client.stdin = False
+            self.drop(client)
+        elif kind == wire.STDIN_END:
+            if client.stdin:
+                client.stdin = False
+                self._on_packet(packet)
+        elif kind == wire.STDIN:
+            if client.stdin:
+                self._on_packet(packet)
+        elif kind in (wire.RESIZE, wire.SIGNAL, wire.STOP) and client.greeted:
+            self._on_packet(packet)

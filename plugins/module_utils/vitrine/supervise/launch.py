@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Starting a container's monitor and learning from it whether the container runs.
+
+A request is a dict of plain values (marshal takes it):
+    id            64 hex digits
+    run_dir       folder of its own (0700), made here when absent; forgotten by a reboot
+    state_path    where the monitor records what is so (state.py)
+    plan          of runtime.plan.compile_spec
+    cgroup        plan of runtime.cgroups.compile, or None
+    network       plan of network.plan, or None; lock_path: the lock of the host's side of networks
+    log           {"driver": "json-file" | "k8s-file" | "none", "path", "max_size": bytes (0: no limit), "max_file"}
+    restart       {"policy", "max_retries"}; restart_count: how often it was restarted already
+    tty, open_stdin, stdin_once, auto_remove: bools
+    window        (rows, columns) of a terminal, or None
+    cleanup_argv  what to execute when an auto_remove container has ended and no client is there to do it, or None
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+
+from ..errors import StartFailed
+from ..linux import fs
+from ..record import Record
+from ..runtime import seal
+from . import report, state, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SAVED = "request"
+_children: list[int] = []
+
+
+class Launched(Record):
+    """A container that runs. attach_fd: for attach.attach_terminal, the caller's to close; -1 when not attached.
+
+    ports: the published ports as lists [host_ip, host_port, container_port, protocol], with the host ports chosen.
+    """
+
+    pid: int
+    start_time: int
+    monitor_pid: int
+    attach_fd: int = -1
+    ports: tuple[Any, ...] = ()
+
+
+def launch(request: dict[str, Any], *, attach: bool, status_timeout: float | None = None) -> Launched:
+    """Start the container under a monitor of its own; return when its command was executed.
+
+    attach: be connected from the first byte on; then the container waits when this client is slow. Raises what kept
+    the container from starting in its own class (StartFailed, CommandNotFound, PortInUse, Conflict, ...), after the
+    monitor has undone everything. status_timeout: seconds after which StartFailed is raised and the monitor killed.
+    """
+    _make_run_dir(request["run_dir"])
+    for flag in (state.STOP_REQUESTED, state.PAUSED):
+        state.set_flag(request["run_dir"], flag, False)
+    payload = marshal.dumps(dict(request, attached=attach))
+    fs.write_atomic(os.path.join(request["run_dir"], SAVED), payload, durable=False)
+    return _spawn(payload, request, attach, status_timeout)
+
+
+def adopt(request: dict[str, Any], pid: int, start_time: int, *, status_timeout: float | None = None) -> Launched:
+    """Give a running container whose monitor died a new one: logs go on, its end is recorded, nothing restarts it now.
+
+    pid, start_time: of its init, from the recorded state. Raises Conflict when it has a monitor, or does not live.
+    """
+    known = state.read(request["state_path"])
+    adopted = dict(request, attached=False, adopt=(pid, start_time), state=known)
+    return _spawn(marshal.dumps(adopted), adopted, False, status_timeout)
+
+
+def saved_request(run_dir: str) -> dict[str, Any] | None:
+    """Return the request that a container was last launched with, for adopt(); None when it cannot be read."""
+    try:
+        return marshal.loads(fs.read_file(os.path.join(run_dir, SAVED), 16 << 20))
+    except (OSError, ValueError, EOFError, TypeError):
+        return None  # none yet, or written by another version of Python
+
+
+def _spawn(payload: bytes, request: dict[str, Any], attach: bool, timeout: float | None) -> Launched:
+    _reap()
+    status_read, status_write = os.pipe2(os.O_CLOEXEC)
+    fds = {wire.STATUS_FD: status_write}
+    ours = theirs = None
+    try:
+        if attach:
+            ours, theirs = wire.pair()
+            ours.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
+            fds[wire.CLIENT_FD] = theirs.fileno()
+        monitor = seal.spawn("supervise.monitor", fds=fds, payload=payload)
+        _children.append(monitor)
+    except BaseException:
+        os.close(status_read)
+        if ours is not None:
+            ours.close()
+        raise
+    finally:
+        os.close(status_write)
+        if theirs is not None:
+            theirs.close()
+    try:
+        fields = _await_status(status_read, monitor, timeout)
+    except BaseException:
+        if ours is not None:
+            ours.close()
+        raise
+    finally:
+        os.close(status_read)
+    return Launched(
+        pid=fields["pid"],
+        start_time=fields["start_time"],
+        monitor_pid=monitor,
+        attach_fd=ours.detach() if ours is not None else -1,
+        ports=tuple(fields["ports"]),
+    )
+
+
+def _await_status(fd: int, monitor: int, timeout: float | None) -> dict[str, Any]:
+    if timeout is not None:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        if not poll.poll(timeout * 1000):
+            os.kill(monitor, 9)  # our own child that we have not waited for: the pid cannot be another's
+            raise StartFailed(f"the container did not start within {timeout:g} seconds", stage="monitor")
+    message = report.receive(fd)
+    if message is None:
+        raise StartFailed(
+            "the container's monitor ended before the container ran",
+            stage="monitor",
+            hint="it was killed, or the host is out of memory: look into the kernel's log",
+        )
+    word, fields = message
+    if word == "error":
+        raise report.rebuild(fields)
+    return fields
+
+
+def _make_run_dir(path: str) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        os.chmod(path, 0o700)
+
+
+def _reap() -> None:
+    """Collect monitors that we started and that ended, in processes that live longer than one command."""
+    for pid in list(_children):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                continue
+        except ChildProcessError:
+            pass
+        _children.remove(pid)

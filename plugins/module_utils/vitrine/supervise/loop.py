@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The monitor's event loop: poll(2) and who is called for which descriptor. Nothing happens: it sleeps for ever."""
+
+from __future__ import annotations
+
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+READ = select.POLLIN
+WRITE = select.POLLOUT
+HANGUP = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class Loop:
+    """One poll set. A handler gets the events of its descriptor and may watch and unwatch any other."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        self._events: dict[int, int] = {}
+
+    def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
+        self._handlers[fd] = handler
+        if self._events.get(fd) != events:
+            self._events[fd] = events
+            self._poll.register(fd, events)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a descriptor; must come before it is closed. Unknown ones are ignored."""
+        if self._handlers.pop(fd, None) is not None:
+            del self._events[fd]
+            self._poll.unregister(fd)
+
+    def turn(self, timeout_ms: int | None) -> None:
+        """Wait for events, at most timeout_ms (None: for ever), and serve them."""
+        for fd, events in self._poll.poll(timeout_ms):
+            handler = self._handlers.get(fd)
+            if handler is not None:
+                handler(events)

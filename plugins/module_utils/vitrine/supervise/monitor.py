@@ -1,0 +1,392 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process that stands beside one container, from its start to the record of its end.
+
+    lock -> ports, bridge -> [ cgroup, streams, init, network, exec ] -> "started" to the client -> wait
+         -> end: drain, record, tell clients, clean up -> start again, or leave
+
+It is started by launch.py in a sealed interpreter, sleeps in one poll(2), writes the log, serves attached clients,
+applies the restart policy and holds the published host ports. When it is killed the container goes on; launch.adopt
+gives it another one.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _socket
+import os
+import time
+
+from ..errors import Conflict, VitrineError
+from ..linux import process
+from ..runtime import seal
+from . import clients, clock, logfile, loop, report, restart, state, streams, wire
+from .run import INIT, Run, init_alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_QUIET_NS = 1_000_000_000  # a piece of a line is logged as it is when nothing follows it for so long
+_LEAVE_NS = 10_000_000_000  # how long an ordinary client may take for the rest of the output
+
+
+def main() -> int:
+    """Entry point of the process; the request is its payload (see launch.py)."""
+    os.setsid()
+    os.umask(0o077)
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGQUIT, _signal.SIGTSTP):
+        _signal.signal(number, _signal.SIG_IGN)  # who ends the session or shuts down means the container, not us
+    request: Any = seal.request()
+    return Monitor(request).run()
+
+
+class Monitor:
+    """One container's monitor. request: see launch.py."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self._request = request
+        self._loop = loop.Loop()
+        self._clients = clients.Clients(self._loop, request["tty"], self._packet)
+        self._log: Any = logfile.NoLog()
+        self._state = state.new()
+        self._state.update(request.get("state") or {})
+        self._state.update(boot_id=process.boot_id(), monitor_pid=os.getpid(), error="")
+        self._run: Run | None = None
+        self._ports: list[int] = []
+        self._window = request.get("window")
+        self._oom_score_adj = b""
+        self._lock = -1
+        self._stage = "monitor"
+        self._started_ns = 0
+        self._flush_at = 0
+        self._restart_at = 0
+        self._delay_ms = 0
+        self._ended = False
+        self._leaving = False
+        self._look_ms: int | None = None
+
+    def run(self) -> int:
+        """Do it all; return the process's exit status."""
+        try:
+            self._begin()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client shall hear of it
+            self._give_up(error)
+            return 1
+        report.send(wire.STATUS_FD, "started", {name: self._state[name] for name in ("pid", "start_time", "ports")})
+        os.close(wire.STATUS_FD)
+        while not self._leaving:
+            self._turn()
+        return self._leave()
+
+    # -- beginning ----------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        request = self._request
+        run_dir = request["run_dir"]
+        self._lock = state.take_lock(run_dir)
+        if self._lock < 0:
+            raise Conflict("the container runs already", hint="stop it first", value=request["id"])
+        self._stage = "log"
+        self._log = make_log(request["log"])
+        self._stage = "attach"
+        if request.get("attached"):
+            self._clients.add(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, wire.CLIENT_FD))
+        self._clients.listen(run_dir)
+        adopted = request.get("adopt")
+        if request["network"]:
+            self._stage = "network"
+            self._hold_ports(adopting=bool(adopted))
+        if adopted:
+            self._adopt(*adopted)
+        else:
+            self._start()
+
+    def _hold_ports(self, *, adopting: bool) -> None:
+        from ..network import ports
+
+        network = self._request["network"]
+        try:
+            self._ports, network["ports"] = ports.hold_ports(network)
+        except VitrineError:
+            if not adopting:
+                raise  # for a container that runs already somebody else's socket is no reason to go without a monitor
+        self._state["ports"] = network["ports"]
+
+    def _start(self) -> None:
+        self._unprotect()
+        self._run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
+        try:
+            run.start()
+        finally:
+            self._stage = run.stage
+            self._protect()
+        self._started_ns = time.time_ns()
+        self._state.update(
+            status="running",
+            pid=run.pid,
+            start_time=run.start_time,
+            started_at=clock.rfc3339(self._started_ns),
+            finished_at="",
+            exit_code=0,
+            oom_killed=False,
+            oom_kills=0,
+            error="",
+        )
+        if self._window:
+            run.resize(*self._window)
+        self._look_ms = run.watch_end(self._init_ended)
+        self._write_state()
+
+    def _adopt(self, pid: int, start_time: int) -> None:
+        self._stage = "adopt"
+        self._run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
+        run.adopt(pid, start_time)
+        self._protect()
+        self._started_ns = time.time_ns()
+        self._state.update(status="running", pid=pid, start_time=start_time)
+        self._look_ms = run.watch_end(self._init_ended)
+        self._write_state()
+
+    def _give_up(self, error: Exception) -> None:
+        """Undo what there is, record why, tell the client."""
+        fields = report.describe(error, self._run.stage if self._run is not None else self._stage)
+        if self._lock >= 0:  # else another monitor lives: everything here is its own
+            self._release_ports()
+            self._log.close(time.time_ns(), durable=False)
+            if not self._request.get("adopt"):
+                self._state.update(status="created", pid=0, exit_code=report.exit_code(fields), error=fields["message"])
+                self._write_state()
+            self._forget_host()
+        report.send(wire.STATUS_FD, "error", fields)
+        os.close(wire.STATUS_FD)
+        self._clients.close()
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        self._loop.turn(self._timeout())
+        run = self._run
+        if run is not None:
+            if self._look_ms is not None and run.ended:
+                self._init_ended()
+            run.pause_output(self._clients.full)
+        now = time.monotonic_ns()
+        if self._flush_at and now >= self._flush_at:
+            self._flush_at = 0
+            self._log.flush(time.time_ns())
+        if self._restart_at and now >= self._restart_at:
+            self._restart()
+
+    def _timeout(self) -> int | None:
+        """Return ms to the next thing to do; None, which is the rule: sleep until something happens."""
+        times = [at for at in (self._flush_at, self._restart_at) if at]
+        timeout = max(0, (min(times) - time.monotonic_ns()) // 1_000_000 + 1) if times else None
+        if self._run is not None and self._look_ms is not None:
+            timeout = self._look_ms if timeout is None else min(timeout, self._look_ms)
+        return timeout
+
+    def _output(self, kind: int, data: bytes) -> None:
+        self._log.write(streams.STDOUT if kind == wire.STDOUT else streams.STDERR, data, time.time_ns())
+        self._flush_at = time.monotonic_ns() + _QUIET_NS if self._log.pending else 0
+        self._clients.output(kind, data)
+
+    def _packet(self, packet: bytes) -> None:
+        kind = packet[0]
+        run = self._run
+        if kind == wire.STOP:
+            if self._restart_at:
+                self._stay_down()
+        elif kind == wire.RESIZE:
+            size = wire.parse_resize(packet)
+            if size is not None:
+                self._window = size
+                if run is not None:
+                    run.resize(*size)
+        elif run is None:
+            pass
+        elif kind == wire.STDIN and run.input is not None:
+            run.input.feed(packet[1:])
+        elif kind == wire.STDIN_END and run.input is not None:
+            if self._request["stdin_once"] and not self._request["tty"]:
+                run.input.end()
+        elif kind == wire.SIGNAL and len(packet) == 2:
+            run.signal(packet[1])
+
+    # -- the end of a run ---------------------------------------------------------------------------------------------
+
+    def _init_ended(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        code = run.reap()
+        run.kill_rest()
+        run.drain()
+        run.close_streams()
+        now = time.time_ns()
+        self._log.flush(now)
+        self._flush_at = 0
+        kills = run.oom_kills()
+        again = self._restarts(code)
+        self._state.update(
+            status="restarting" if again else "exited",
+            pid=0,
+            start_time=0,
+            exit_code=code,
+            finished_at=clock.rfc3339(now),
+            oom_kills=kills,
+            oom_killed=kills > 0,
+            log_dropped=self._log.dropped,
+        )
+        self._run = None
+        if not again:
+            self._release_ports()
+            self._log.close(now, durable=False)
+        self._write_state(durable=not again and not self._request["auto_remove"])
+        run.disconnect()
+        self._clients.exited(wire.exit_packet(code, kills > 0))
+        run.undo()
+        if again:
+            self._delay_ms = restart.next_delay(self._delay_ms, (now - self._started_ns) / 1e9)
+            self._restart_at = time.monotonic_ns() + self._delay_ms * 1_000_000
+        else:
+            self._leaving = True
+
+    def _restarts(self, code: int | None) -> bool:
+        policy = self._request["restart"] or {}
+        return restart.decide(
+            policy.get("policy", "no"),
+            policy.get("max_retries", 0),
+            exit_code=code,
+            restarts=self._state["restart_count"],
+            stop_requested=os.path.exists(os.path.join(self._request["run_dir"], state.STOP_REQUESTED)),
+        )
+
+    def _restart(self) -> None:
+        self._restart_at = 0
+        self._state["restart_count"] += 1
+        self._clients.running()
+        try:
+            self._start()
+        except Exception as error:  # noqa: BLE001 - as a run that failed: the policy decides what comes now
+            fields = report.describe(error, self._stage)
+            code = report.exit_code(fields)
+            self._run = None
+            self._state.update(status="restarting", pid=0, exit_code=code, error=fields["message"])
+            if self._restarts(code):
+                self._delay_ms = restart.next_delay(self._delay_ms, 0)
+                self._restart_at = time.monotonic_ns() + self._delay_ms * 1_000_000
+                self._write_state()
+            else:
+                self._stay_down()
+
+    def _stay_down(self) -> None:
+        """End while waiting for a restart, with the last run's exit code."""
+        self._restart_at = 0
+        self._state["status"] = "exited"
+        self._release_ports()
+        self._log.close(time.time_ns(), durable=False)
+        self._write_state(durable=True)
+        self._clients.exited(wire.exit_packet(self._state["exit_code"], self._state["oom_killed"]))
+        self._leaving = True
+
+    # -- leaving ------------------------------------------------------------------------------------------------------
+
+    def _leave(self) -> int:
+        """Let clients take what they still have to get, then end; auto_remove: by becoming the command that removes."""
+        self._forget_host()
+        attended = self._clients.attended
+        self._clients.drop_told(unless_hold=True)
+        end = time.monotonic_ns() + _LEAVE_NS
+        while self._clients.unsent(hold_only=time.monotonic_ns() > end):
+            self._loop.turn(1000)
+        cleanup = self._request.get("cleanup_argv")
+        self._clients.close()
+        if self._request["auto_remove"] and cleanup and not attended:
+            try:
+                os.execv(cleanup[0], cleanup)
+            except OSError:
+                return 1
+        return 0
+
+    def _forget_host(self) -> None:
+        """Give back what belongs to all containers, if this was the last one. The lock goes first: of two monitors
+        that leave at once, at least one sees no other."""
+        run_dir = self._request["run_dir"]
+        for name in (wire.SOCKET, INIT):
+            try:
+                os.unlink(os.path.join(run_dir, name))
+            except OSError:
+                pass
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+        network = self._request["network"]
+        if network:
+            from ..network import links
+
+            try:
+                links.teardown_if_idle(network, lambda: others_live(run_dir), self._request["lock_path"])
+            except Exception:  # noqa: BLE001 - the next command sweeps
+                pass
+
+    def _release_ports(self) -> None:
+        for fd in self._ports:
+            os.close(fd)
+        self._ports.clear()
+
+    def _write_state(self, *, durable: bool = False) -> None:
+        """Record the state. A disk that is full must not end the monitor: the next record may fit again."""
+        try:
+            state.write(self._request["state_path"], self._state, durable=durable)
+        except OSError:
+            pass
+
+    # -- the kernel's hunger ------------------------------------------------------------------------------------------
+
+    def _protect(self) -> None:
+        """Be the last that the kernel kills for memory: without a monitor nobody tells of the container's end."""
+        if not self._oom_score_adj:
+            self._oom_score_adj = _read_adj()
+        _write_adj(b"-999")
+
+    def _unprotect(self) -> None:
+        """Children inherit the value: the container gets the one that we came with."""
+        if self._oom_score_adj:
+            _write_adj(self._oom_score_adj)
+
+
+def make_log(options: dict[str, Any]) -> Any:
+    """Return the writer for a request's log options: write, flush, close, pending, dropped."""
+    driver = options.get("driver") or "none"
+    if driver == "none":
+        return logfile.NoLog()
+    file = logfile.RotatingFile(options["path"], options.get("max_size") or 0, options.get("max_file") or 1)
+    return logfile.LineLog(file, logfile.FORMATS[driver])
+
+
+def others_live(run_dir: str) -> bool:
+    """Whether another container of this engine root runs: one with a monitor, or one that lost it."""
+    run_root, own = os.path.split(run_dir)
+    for name in os.listdir(run_root):
+        folder = os.path.join(run_root, name)
+        if name != own and (state.monitor_alive(folder) or init_alive(folder)):
+            return True
+    return False
+
+
+def _read_adj() -> bytes:
+    try:
+        with open("/proc/self/oom_score_adj", "rb", buffering=0) as file:
+            return file.read(16) or b"0"
+    except OSError:
+        return b"0"
+
+
+def _write_adj(value: bytes) -> None:
+    try:
+        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
+            file.write(value)
+    except OSError:
+        pass  # lowering it is a privilege that an engine inside a container may lack

@@ -1,0 +1,300 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One life of a container, from its standard streams and cgroup to its init process, and the end of it all.
+
+start() makes everything in order; what was made before a failing step is undone in reverse. A restart is another Run.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import time
+
+from ..errors import Conflict, VitrineError
+from ..linux import process
+from . import loop, streams, wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+INIT = "init"  # file of the run directory: "pid start_time" of the container's first process
+_NO_STATUS = None
+_LOOK_MS = 500
+_PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), linux/pidfd.h
+_PIDFD_INFO_EXIT = 1 << 3
+_PATIENCE = 5.0
+
+
+class Run:
+    """Kernel objects of one run. events: the monitor's loop; on_output gets (wire kind, bytes) of each chunk;
+    on_input_full is told when clients have to wait; stage names what is being done, for errors."""
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        events: loop.Loop,
+        on_output: Callable[[int, bytes], None],
+        on_input_full: Callable[[bool], None],
+    ) -> None:
+        self._request = request
+        self._loop = events
+        self._on_output = on_output
+        self._on_input_full = on_input_full
+        self._outputs: list[streams.Output] = []
+        self._undo: list[Callable[[], object]] = []
+        self._console = -1
+        self._child = False
+        self._connected = False
+        self.input: streams.Input | None = None
+        self.pid = 0
+        self.start_time = 0
+        self.pidfd = -1
+        self.stage = ""
+
+    # -- beginning ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make everything and execute the command. Raises what a step raised, after undoing the steps before it."""
+        try:
+            self._start()
+        except BaseException:
+            self.undo()
+            raise
+
+    def _start(self) -> None:
+        from ..runtime import cgroups, start
+
+        request = self._request
+        run_dir = request["run_dir"]
+        self.stage = "cgroup"
+        if request["cgroup"]:
+            self._undo.append(self._remove_cgroup)
+            cgroups.create(request["cgroup"])
+        self.stage = "streams"
+        stdio = None if request["tty"] else self._open_streams(run_dir)
+        self.stage = "process"
+        try:
+            init = start.create(request["plan"], stdio)
+        finally:
+            for fd in stdio or ():
+                os.close(fd)
+        try:
+            if request["network"]:
+                from ..network import links
+
+                self.stage = "network"
+                self._connected = True
+                self._undo.append(self.disconnect)
+                links.connect(request["network"], init.netns_path, request["lock_path"])
+            self.stage = "process"
+            init.proceed()
+        except BaseException:
+            init.abort()
+            raise
+        self._child = True
+        self.pid, self.start_time, self.pidfd = init.pid, init.start_time, init.pidfd
+        if request["tty"]:
+            self._open_console(init.console_fd)
+        write_init(run_dir, self.pid, self.start_time)
+
+    def adopt(self, pid: int, start_time: int) -> None:
+        """Take over a container whose monitor died. Raises Conflict when its init is dead."""
+        self.stage = "adopt"
+        try:
+            self.pidfd = process.pidfd_open(pid)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                raise
+            self.pidfd = -1
+        if not process.alive(pid, start_time):
+            raise Conflict("the container ended before it got a new monitor", value=pid)
+        self.pid, self.start_time = pid, start_time
+        if not self._request["tty"]:
+            self._watch_fifos(self._request["run_dir"])
+        if self._request["cgroup"]:
+            self._undo.append(self._remove_cgroup)
+        if self._request["network"]:
+            self._connected = True
+            self._undo.append(self.disconnect)
+
+    def _open_streams(self, run_dir: str) -> tuple[int, int, int]:
+        """Make the streams; return the container's ends, which the caller closes."""
+        streams.make_fifos(run_dir)
+        self._undo.append(lambda: streams.remove_fifos(run_dir))
+        self._undo.append(self.close_streams)
+        if self._request["open_stdin"]:
+            inner, outer = streams.input_pipe()
+            self.input = streams.Input(self._loop, outer, self._on_input_full)
+        else:
+            inner = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._watch_fifos(run_dir)
+        out, err = (streams.open_fifo(run_dir, name, for_container=True) for name in (streams.STDOUT, streams.STDERR))
+        return inner, out, err
+
+    def _watch_fifos(self, run_dir: str) -> None:
+        for name, kind in ((streams.STDOUT, wire.STDOUT), (streams.STDERR, wire.STDERR)):
+            fd = streams.open_fifo(run_dir, name, for_container=False)
+            self._outputs.append(streams.Output(self._loop, fd, self._receiver(kind)))
+
+    def _open_console(self, master: int) -> None:
+        self._console = master
+        self._undo.append(self.close_streams)
+        self._outputs.append(streams.Output(self._loop, master, self._receiver(wire.STDOUT)))
+        if self._request["open_stdin"]:
+            copy = fcntl.fcntl(master, fcntl.F_DUPFD_CLOEXEC, 3)
+            self.input = streams.Input(self._loop, copy, self._on_input_full)
+
+    def _receiver(self, kind: int) -> Callable[[bytes], None]:
+        return lambda data: self._on_output(kind, data)
+
+    # -- while it runs ------------------------------------------------------------------------------------------------
+
+    def watch_end(self, handler: Callable[[], None]) -> int | None:
+        """Call handler when init has ended. Return the longest time in ms that the loop may sleep (None: any)."""
+        if self.pidfd < 0:
+            return _LOOK_MS  # before Linux 5.3: the caller asks ended() after each turn
+        self._loop.watch(self.pidfd, loop.READ, lambda _events: handler())
+        return None
+
+    @property
+    def ended(self) -> bool:
+        """Whether init is dead, waited for or not."""
+        return not process.alive(self.pid, self.start_time)
+
+    def pause_output(self, paused: bool) -> None:
+        for output in self._outputs:
+            output.pause(paused)
+
+    def resize(self, rows: int, columns: int) -> None:
+        if self._console >= 0:
+            try:
+                streams.set_window(self._console, rows, columns)
+            except OSError:
+                pass
+
+    def signal(self, number: int) -> None:
+        if 0 < number < 65:
+            process.send_signal(self.pid, self.start_time, number)
+
+    # -- the end ------------------------------------------------------------------------------------------------------
+
+    def reap(self) -> int | None:
+        """Return the exit code of the init that has ended: 128 + n for a signal, None where it cannot be known."""
+        status = _NO_STATUS
+        if self._child:
+            try:
+                status = os.waitpid(self.pid, 0)[1]
+            except ChildProcessError:
+                pass
+        elif self.pidfd >= 0:
+            status = status_of_other(self.pidfd)
+        if status is None:
+            return None
+        return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+    def kill_rest(self) -> None:
+        """Kill what is left of the container: with a process namespace of its own that is nothing."""
+        from ..runtime import cgroups
+
+        plan = self._request["cgroup"]
+        if plan and cgroups.pids(plan):
+            cgroups.kill(plan)
+
+    def drain(self) -> None:
+        """Take all output that is left. After the last process's end that is all there will ever be."""
+        for output in self._outputs:
+            output.drain()
+
+    def oom_kills(self) -> int:
+        from ..runtime import cgroups
+
+        try:
+            return cgroups.oom_kills(self._request["cgroup"]) if self._request["cgroup"] else 0
+        except OSError:
+            return 0
+
+    def close_streams(self) -> None:
+        for output in self._outputs:
+            output.close()
+        self._outputs.clear()
+        self._console = -1
+        if self.input is not None:
+            self.input.close()
+            self.input = None
+
+    def undo(self) -> None:
+        """Remove everything of this run from the host, in reverse order of its making. Never raises."""
+        if self.pidfd >= 0:
+            self._loop.unwatch(self.pidfd)
+            os.close(self.pidfd)
+            self.pidfd = -1
+        while self._undo:
+            step = self._undo.pop()
+            try:
+                step()
+            except Exception:  # noqa: BLE001 - each step is tried; what stays is swept by a later command
+                pass
+
+    def disconnect(self) -> None:
+        """Take back the published ports, so that the next container may publish them. The rest goes by itself."""
+        if self._connected:
+            from ..network import links
+
+            self._connected = False
+            try:
+                links.disconnect(self._request["network"], self._request["lock_path"])
+            except (OSError, VitrineError):
+                pass  # the next command sweeps
+
+    def _remove_cgroup(self) -> None:
+        from ..runtime import cgroups
+
+        plan = self._request["cgroup"]
+        if not cgroups.remove(plan, 0.2):
+            cgroups.kill(plan)
+            cgroups.remove(plan)
+
+
+def status_of_other(pidfd: int) -> int | None:
+    """Return the wait status of a process that is not our child and has ended; None where the kernel does not tell.
+
+    Linux 6.15 keeps it for the holders of a pidfd that was opened before the process was waited for (PIDFD_GET_INFO);
+    whoever has to wait for it, the host's init, does so at any moment now.
+    """
+    for _ in range(200):
+        info = bytearray(struct.pack("=QQ11Ii", _PIDFD_INFO_EXIT, 0, *[0] * 12))
+        try:
+            fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info, True)
+        except OSError as error:
+            if error.errno != errno.ESRCH:
+                return None
+        else:
+            mask, *_rest, status = struct.unpack("=QQ11Ii", info)
+            if mask & _PIDFD_INFO_EXIT:
+                return int(status)
+        time.sleep(0.005)
+    return None
+
+
+def write_init(run_dir: str, pid: int, start_time: int) -> None:
+    """Leave word of the container's first process where other monitors find it without reading JSON."""
+    fd = os.open(os.path.join(run_dir, INIT), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, b"%d %d\n" % (pid, start_time))
+    finally:
+        os.close(fd)
+
+
+def init_alive(run_dir: str) -> bool:
+    """Whether the container of this run directory has a living first process, monitored or not."""
+    try:
+        with open(os.path.join(run_dir, INIT), "rb") as file:
+            pid, start_time = file.read(100).split()
+        return process.alive(int(pid), int(start_time))
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,149 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of a container's run: one small JSON file, written by its monitor, read by everybody.
+
+Fields: status ("created", "running", "paused", "restarting", "exited"), pid, start_time (clock ticks after boot),
+boot_id, monitor_pid, started_at, finished_at (RFC 3339 or ""), exit_code (128 + n for a signal; None when nobody saw
+the end), oom_killed, oom_kills, error, restart_count, ports, log_dropped (entries lost to a full disk).
+``observe`` adds monitored and stop_requested, and corrects what a dead monitor can no longer write.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+
+from ..linux import fs, process
+from .jsontext import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LOCK = "monitor.lock"
+STOP_REQUESTED = "stop-requested"
+PAUSED = "paused"
+_FLOCK = "hhqqi"  # struct flock of every 64-bit Linux
+_UNSEEN = "its monitor died and nobody saw how the container ended"
+_REBOOTED = "the host was restarted while the container ran"
+
+
+def new(status: str = "created") -> dict[str, Any]:
+    """Return a state with every field at its first value."""
+    return {
+        "status": status,
+        "pid": 0,
+        "start_time": 0,
+        "boot_id": "",
+        "monitor_pid": 0,
+        "started_at": "",
+        "finished_at": "",
+        "exit_code": 0,
+        "oom_killed": False,
+        "oom_kills": 0,
+        "error": "",
+        "restart_count": 0,
+        "ports": [],
+        "log_dropped": 0,
+    }
+
+
+def write(path: str, state: dict[str, Any], *, durable: bool = True) -> None:
+    """Replace the file by rename. durable: also survive a power cut (fsync of file and folder). Raises OSError."""
+    fs.write_atomic(path, encode(state).encode("ascii"), durable=durable)
+
+
+def read(path: str) -> dict[str, Any]:
+    """Return the recorded state; that of a new container when there is none. A torn file reads as an unknown end."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(1 << 20)
+    except (FileNotFoundError, NotADirectoryError):
+        return new()
+    import json
+
+    state = new()
+    try:
+        loaded = json.loads(data)
+        state.update({key: loaded[key] for key in state if key in loaded})
+    except (ValueError, TypeError):
+        state.update(status="exited", exit_code=None, error="its record is damaged")
+    return state
+
+
+def observe(path: str, run_dir: str) -> dict[str, Any]:
+    """Return what is so now.
+
+    monitored: a monitor lives. A recorded run whose init is dead and that no monitor will record any more becomes
+    "exited" with exit_code None. Nothing is written.
+    """
+    state = read(path)
+    monitored = monitor_alive(run_dir)
+    if not monitored and state["status"] not in ("created", "exited"):
+        state = read(path)  # the monitor may have written its last record between the two looks
+    if state["status"] not in ("created", "exited") and not monitored:
+        rebooted = state["boot_id"] != process.boot_id()
+        if rebooted or not (state["pid"] and process.alive(state["pid"], state["start_time"])):
+            state.update(status="exited", exit_code=None, error=_REBOOTED if rebooted else _UNSEEN)
+    state["monitored"] = monitored
+    state["stop_requested"] = os.path.exists(os.path.join(run_dir, STOP_REQUESTED))
+    if state["status"] == "running" and os.path.exists(os.path.join(run_dir, PAUSED)):
+        state["status"] = "paused"
+    return state
+
+
+def set_flag(run_dir: str, name: str, on: bool) -> None:
+    """Set or clear STOP_REQUESTED or PAUSED. They are files, so that they need no lock and the monitor may be dead."""
+    path = os.path.join(run_dir, name)
+    if on:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    else:
+        _unlink(path)
+
+
+def take_lock(run_dir: str) -> int:
+    """Make this process the container's monitor; return the descriptor that must stay open, or -1 when one lives.
+
+    A POSIX record lock: it dies with this process, is not inherited by a fork (an init between clone and exec must
+    not look like a monitor), and can be tested without being taken. Open this file nowhere else in this process:
+    closing any descriptor of it would drop the lock.
+    """
+    path = os.path.join(run_dir, LOCK)
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return -1
+            raise
+        try:
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)  # the folder was emptied while we waited: ours is the lock of a file that is gone
+
+
+def monitor_alive(run_dir: str) -> bool:
+    """Whether some process holds the monitor's lock. Takes nothing, so that it can disturb no start."""
+    try:
+        fd = os.open(os.path.join(run_dir, LOCK), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        answer = fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+    finally:
+        os.close(fd)
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
