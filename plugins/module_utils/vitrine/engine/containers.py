@@ -13,7 +13,7 @@ import json
 import os
 import time
 
-from ..errors import Conflict, ContainerNotFound, VitrineError
+from ..errors import Conflict, ContainerNotFound, InvalidInput, VitrineError
 from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import state as states
@@ -339,6 +339,51 @@ class Containers:
             )
         paths = Paths(self.engine, record.id)
         return logs.read(paths.log, state_path=paths.state, run_dir=paths.run, **how)
+
+    # -- in and out ---------------------------------------------------------------------------------------------
+
+    def pump(self, name: str, fd: int, *, stdin: bool, detach_keys: str | None = None) -> int | None:
+        """Serve the connection of an attached start (sessions.pump)."""
+        from . import sessions
+
+        return sessions.pump(self.engine, name, fd, stdin=stdin, detach_keys=detach_keys)
+
+    def attach(self, name: str, *, stdin: bool = True, detach_keys: str | None = None) -> int | None:
+        """Attach this process's streams to a running container (sessions.attach_to)."""
+        from . import sessions
+
+        return sessions.attach_to(self.engine, name, stdin=stdin, detach_keys=detach_keys)
+
+    def exec(self, name: str, argv: list[str], **how: Any) -> int:
+        """Run a command in a running container (execs.run)."""
+        from . import execs
+
+        return execs.run(self.engine, name, argv, **how)
+
+    def commit(self, name: str, target: str | None = None, **how: Any) -> dict[str, Any]:
+        """Make an image of a container's changes (commits.commit)."""
+        from . import commits
+
+        return commits.commit(self.engine, name, target, **how)
+
+    def copy_out(self, name: str, source: str, target: str) -> None:
+        """Copy a path of a container to the host, or to standard output as tar (copies.copy_out)."""
+        from . import copies
+
+        copies.copy_out(self.engine, name, source, target)
+
+    def copy_in(self, name: str, source: str, target: str, *, keep_owner: bool = False) -> None:
+        """Copy a path of the host, or a tar from standard input, into a container (copies.copy_in)."""
+        from . import copies
+
+        copies.copy_in(self.engine, name, source, target, keep_owner=keep_owner)
+
+    def command_line(self, record: Any, spec: ContainerSpec) -> str:
+        """What a container runs, as one line of text."""
+        try:
+            return " ".join(bundle.arguments(spec, self.image_config(record.image_id)))
+        except InvalidInput:
+            return " ".join(spec.command or ())
 
     # -- the rest -----------------------------------------------------------------------------------------------
 

@@ -197,6 +197,18 @@ class Images:
 
         return client(self.engine).search(term, registry=registry, limit=limit)
 
+    def login(self, registry: str, user: str, password: str) -> None:
+        """Check credentials with a registry and keep them where docker and podman look. Raises Unauthorized."""
+        from ..registry.auth import login
+
+        login(registry, user, password, self.engine.settings.config.get("registries", {}))
+
+    def logout(self, registry: str) -> bool:
+        """Forget a registry's credentials; returns False when there were none."""
+        from ..registry.auth import logout
+
+        return logout(registry)
+
     def save(self, texts: list[str], file: BinaryIO, *, image_format: str = "docker") -> None:
         """Write images to a tar archive that docker, podman and skopeo read."""
         from .archives import save

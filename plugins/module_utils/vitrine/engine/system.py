@@ -79,12 +79,14 @@ class System:
             os.close(held)
 
     def _adopt(self, container_id: str, observed: dict[str, Any]) -> None:
-        from ..supervise.launch import adopt
+        from ..supervise import launch
 
-        record = self.engine.store.containers.get(container_id)
-        spec = ContainerSpec.from_json(record.spec)
-        image = self.engine.containers.image_config(record.image_id)
-        adopt(prepare(self.engine, record, spec, image), observed["pid"], observed["start_time"])
+        request = launch.saved_request(Paths(self.engine, container_id).run)
+        if request is None:  # another version of Python wrote it: make it again from the record
+            record = self.engine.store.containers.get(container_id)
+            spec = ContainerSpec.from_json(record.spec)
+            request = prepare(self.engine, record, spec, self.engine.containers.image_config(record.image_id))
+        launch.adopt(request, observed["pid"], observed["start_time"])
 
     def _bury(self, paths: Paths, observed: dict[str, Any]) -> list[str]:
         """Record an end that nobody recorded, and release what the container held."""
