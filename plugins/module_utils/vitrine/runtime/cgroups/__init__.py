@@ -10,7 +10,8 @@ From outside touch what this file names; importing it costs what a container's s
 from __future__ import annotations
 
 from .detect import Layout, detect
-from .groups import attach, clone_fd, create, enter, freeze, frozen, kill, pids, remove, thaw
+from .groups import create, remove
+from .processes import attach, clone_fd, enter, freeze, frozen, kill, pids, thaw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

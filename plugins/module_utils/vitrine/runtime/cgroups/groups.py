@@ -1,10 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries out cgroup plans: makes groups, writes limits, moves processes in, freezes, kills, removes.
-
-Groups that a plan names and that are not there count as empty: a host may lack a hierarchy that no limit needed.
-"""
+"""Carries out cgroup plans: makes groups, writes limits, removes the groups."""
 
 from __future__ import annotations
 
@@ -14,13 +11,11 @@ import time
 
 from ...errors import HostError, InvalidInput, StartFailed
 from .. import bpf_devices
+from .files import GONE, REFUSED, read, read_or_empty, remove_tree, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_GONE = (errno.ENOENT, errno.ENODEV)
-_REFUSED = (errno.EPERM, errno.EACCES, errno.EROFS)
 
 
 def directories(plan: dict[str, Any]) -> list[str]:
@@ -43,19 +38,20 @@ def create(plan: dict[str, Any]) -> list[str]:
         if plan["systemd"]:
             from . import systemd
 
-            systemd.ensure_scope(plan["systemd"], os.path.dirname(plan["unified"]))
+            systemd.enter_scope(plan["systemd"], os.path.dirname(plan["unified"]))
         for directory in directories(plan):
             try:
                 _make(directory)
             except OSError as error:
-                if directory in needed or error.errno not in _REFUSED:
+                if directory in needed or error.errno not in REFUSED:
                     raise _failed(f"the cgroup {directory} cannot be made", error) from None
                 warnings.append(f"no cgroup at {directory}: {os.strerror(error.errno or 0)}")
         if "cpuset" in plan["dirs"]:
             _fill_cpuset(plan["dirs"]["cpuset"])
         if "memory" in plan["dirs"]:
             _account_subtree(os.path.dirname(plan["dirs"]["memory"]))
-        _enable(plan, warnings)
+        if plan["enable"]:
+            _enable(plan, warnings)
         warnings += write_all(plan["writes"])
         if plan["program"] is not None:
             _confine_devices(plan, warnings)
@@ -80,7 +76,7 @@ def _make(directory: str) -> None:
                 pass
         except FileExistsError:
             try:
-                _remove_tree(directory)
+                remove_tree(directory)
             except OSError as error:
                 if error.errno == errno.EBUSY:
                     raise StartFailed(
@@ -101,10 +97,10 @@ def _fill_cpuset(directory: str) -> None:
     for group in (os.path.dirname(directory), directory):
         for name in ("cpuset.cpus", "cpuset.mems"):
             try:
-                if not _read(group + "/" + name).strip():
-                    _write(group + "/" + name, _read(above + "/" + name).strip())
+                if not read(group + "/" + name).strip():
+                    write(group + "/" + name, read(above + "/" + name).strip())
             except OSError as error:
-                if error.errno not in _GONE:
+                if error.errno not in GONE:
                     raise
         above = group
 
@@ -112,50 +108,44 @@ def _fill_cpuset(directory: str) -> None:
 def _account_subtree(group: str) -> None:
     """Kernels before 5.11 count a group's children with it only where that was switched on above them."""
     try:
-        if _read(group + "/memory.use_hierarchy").strip() == "0":
-            _write(group + "/memory.use_hierarchy", "1")
+        if read(group + "/memory.use_hierarchy").strip() == "0":
+            write(group + "/memory.use_hierarchy", "1")
     except OSError:
         pass
 
 
 def _enable(plan: dict[str, Any], warnings: list[str]) -> None:
-    """Let every group above hand its controllers down (cgroup-v2, "Enabling and Disabling"), from the top."""
-    if not plan["enable"]:
-        return
-    group = plan["mount"]
-    names = os.path.dirname(plan["unified"])[len(group) :].strip("/").split("/")
-    failed: dict[str, tuple[str, OSError]] = {}
-    for name in ["", *names]:
-        group = group + "/" + name if name else group
-        have = set(_read_or_empty(group + "/cgroup.subtree_control").split())
+    """Let every group above hand its controllers down (cgroup-v2, "Enabling and Disabling"), from the top.
+
+    Where systemd owns the tree, it has done so down to our scope.
+    """
+    above = os.path.dirname(plan["unified"])
+    failed: dict[str, tuple[str, int]] = {}
+    for group in (above,) if plan["systemd"] else (plan["mount"], above):
+        have = read_or_empty(group + "/cgroup.subtree_control").split()
         lacking = [controller for controller, _ in plan["enable"] if controller not in have]
         if not lacking:
             continue
         try:
-            _write(group + "/cgroup.subtree_control", " ".join("+" + controller for controller in lacking))
+            write(group + "/cgroup.subtree_control", " ".join("+" + controller for controller in lacking))
         except OSError:
             for controller in lacking:
                 try:
-                    _write(group + "/cgroup.subtree_control", "+" + controller)
+                    write(group + "/cgroup.subtree_control", "+" + controller)
                 except OSError as error:
-                    failed.setdefault(controller, (group, error))
+                    failed.setdefault(controller, (group, error.errno or 0))
     for controller, option in plan["enable"]:
         if controller not in failed:
             continue
-        group, error = failed[controller]
-        if option:
-            hint = f"leave {option} out"
-            if error.errno == errno.EBUSY:
-                hint = "processes sit in that group itself: move them to a group below it, or " + hint
-            raise HostError(
-                f"{option} cannot be set: the cgroup controller {controller!r} cannot be enabled in {group}: "
-                f"{os.strerror(error.errno or 0)}",
-                hint=hint,
-                value=controller,
-            )
-        warnings.append(
-            f"the cgroup controller {controller!r} cannot be enabled in {group}: {os.strerror(error.errno or 0)}"
-        )
+        group, code = failed[controller]
+        what = f"the cgroup controller {controller!r} cannot be enabled in {group}: {os.strerror(code)}"
+        if not option:
+            warnings.append(what)
+            continue
+        hint = f"leave {option} out"
+        if code == errno.EBUSY:
+            hint = "processes sit in that group itself: move them to a group below it, or " + hint
+        raise HostError(f"{option} cannot be set: {what}", hint=hint, value=controller)
 
 
 def write_all(writes: tuple[tuple[Any, ...], ...]) -> list[str]:
@@ -183,11 +173,11 @@ def write_all(writes: tuple[tuple[Any, ...], ...]) -> list[str]:
 def _write_first(directory: str, candidates: tuple[tuple[str, str], ...]) -> None:
     for file, value in candidates[:-1]:
         try:
-            return _write(directory + "/" + file, value)
+            return write(directory + "/" + file, value)
         except FileNotFoundError:
             continue
     file, value = candidates[-1]
-    return _write(directory + "/" + file, value)
+    return write(directory + "/" + file, value)
 
 
 def _refused(directory: str, candidates: tuple[tuple[str, str], ...], option: str, error: OSError) -> Exception:
@@ -205,7 +195,7 @@ def _refused(directory: str, candidates: tuple[tuple[str, str], ...], option: st
 
 def _failed(what: str, error: OSError) -> HostError:
     hint = ""
-    if error.errno in _REFUSED:
+    if error.errno in REFUSED:
         hint = "the engine must be root, with /sys/fs/cgroup writable"
     return HostError(f"{what}: {os.strerror(error.errno or 0)}", hint=hint, value=error.filename)
 
@@ -220,160 +210,6 @@ def _confine_devices(plan: dict[str, Any], warnings: list[str]) -> None:
         plan["devices"] = "none"
 
 
-# -- processes -------------------------------------------------------------------------------------------------------
-
-
-def enter(plan: dict[str, Any], *, unified: bool = True) -> None:
-    """Move the calling process, which must have one thread, into the plan's groups. For a fresh child.
-
-    unified: also into the version 2 group (not needed after CLONE_INTO_CGROUP, where it costs a grace period).
-    Moving oneself by `tasks` takes microseconds, whereas moving another process by `cgroup.procs` may wait ~10 ms
-    for the kernel's read-copy-update machinery.
-    """
-    for directory in dict.fromkeys(plan["dirs"].values()):
-        _write_pid(directory + "/tasks", "0")
-    if unified and plan["unified"]:
-        _write_pid(plan["unified"] + "/cgroup.procs", "0")
-
-
-def attach(plan: dict[str, Any], pid: int, *, unified: bool = True) -> None:
-    """Move another process, all its threads, into the plan's groups. Prefer `enter` in the process itself."""
-    for directory in dict.fromkeys(plan["dirs"].values()):
-        _write_pid(directory + "/cgroup.procs", str(pid))
-    if unified and plan["unified"]:
-        _write_pid(plan["unified"] + "/cgroup.procs", str(pid))
-
-
-def _write_pid(path: str, pid: str) -> None:
-    try:
-        _write(path, pid)
-    except FileNotFoundError:
-        pass  # create() has answered for every group that must be there
-    except OSError as error:
-        raise StartFailed(
-            f"the process cannot be moved to {os.path.dirname(path)}: {os.strerror(error.errno or 0)}",
-            stage="cgroup",
-            errno=error.errno or 0,
-            value=path,
-        ) from None
-
-
-def clone_fd(plan: dict[str, Any]) -> int:
-    """Return an fd of the version 2 group for clone3's CLONE_INTO_CGROUP, or -1 where there is none. Caller closes."""
-    if not plan["unified"]:
-        return -1
-    try:
-        return os.open(plan["unified"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
-def pids(plan: dict[str, Any]) -> list[int]:
-    """Return the pids of all processes in the container's groups and those below, in order. Threads do not count."""
-    found: set[int] = set()
-    for top in _process_groups(plan):
-        for directory in _tree(top):
-            found.update(int(line) for line in _read_or_empty(directory + "/cgroup.procs").split())
-    return sorted(found)
-
-
-def _process_groups(plan: dict[str, Any]) -> list[str]:
-    """Where to look for the container's processes: one tree is enough, because they sit in all of them."""
-    if plan["unified"] and os.path.isdir(plan["unified"]):
-        return [plan["unified"]]
-    for name in ("freezer", "pids", "memory", "cpu"):
-        directory = plan["dirs"].get(name)
-        if directory and os.path.isdir(directory):
-            return [directory]
-    return [directory for directory in directories(plan) if os.path.isdir(directory)][:1]
-
-
-def kill(plan: dict[str, Any], patience: float = 5.0) -> bool:
-    """Kill every process of the container at once, and wait until none is left, at most patience seconds.
-
-    One write to cgroup.kill (5.14); elsewhere: freeze, so that none escapes by forking, signal each, thaw. Returns
-    whether the groups are empty. A zombie counts until its parent has waited for it: wait for your own child.
-    """
-    if plan["unified"]:
-        try:
-            _write(plan["unified"] + "/cgroup.kill", "1")
-        except OSError:
-            _kill_each(plan)
-    else:
-        _kill_each(plan)
-    return _until(lambda: not pids(plan), patience)
-
-
-def _kill_each(plan: dict[str, Any]) -> None:
-    for _ in range(50):
-        living = pids(plan)
-        if not living:
-            return
-        frozen = freeze(plan, patience=0.2)
-        try:
-            for pid in pids(plan) or living:
-                try:
-                    os.kill(pid, 9)
-                except ProcessLookupError:
-                    pass
-        finally:
-            if frozen:
-                thaw(plan)
-        time.sleep(0.002)
-        if all(_zombie(pid) for pid in pids(plan)):
-            return
-
-
-def _zombie(pid: int) -> bool:
-    stat = _read_or_empty(f"/proc/{pid}/stat")
-    return not stat or stat.rpartition(")")[2].split()[0] in ("Z", "X")
-
-
-def freeze(plan: dict[str, Any], patience: float = 10.0) -> bool:
-    """Stop all processes of the container from running; return whether they are (within patience seconds)."""
-    if plan["unified"] and os.path.exists(plan["unified"] + "/cgroup.freeze"):
-        _write(plan["unified"] + "/cgroup.freeze", "1")
-        return _until(lambda: "frozen 1" in _read_or_empty(plan["unified"] + "/cgroup.events"), patience)
-    directory = plan["dirs"].get("freezer")
-    if not directory or not os.path.isdir(directory):
-        return False
-
-    def frozen() -> bool:
-        # A group that cannot freeze yet stays FREEZING; writing again makes the kernel try again.
-        _write(directory + "/freezer.state", "FROZEN")
-        return _read(directory + "/freezer.state").strip() == "FROZEN"
-
-    return _until(frozen, patience)
-
-
-def thaw(plan: dict[str, Any]) -> None:
-    """Let a frozen container run on. Does nothing when it is not frozen."""
-    for path, value in _freezers(plan, "0", "THAWED"):
-        try:
-            _write(path, value)
-        except OSError as error:
-            if error.errno not in _GONE:
-                raise
-
-
-def frozen(plan: dict[str, Any]) -> bool:
-    """Tell whether the container was asked to freeze."""
-    states = [_read_or_empty(path).strip() for path, _ in _freezers(plan, "", "")]
-    return any(state in ("1", "FROZEN", "FREEZING") for state in states)
-
-
-def _freezers(plan: dict[str, Any], new: str, old: str) -> list[tuple[str, str]]:
-    found = []
-    if plan["unified"]:
-        found.append((plan["unified"] + "/cgroup.freeze", new))
-    if "freezer" in plan["dirs"]:
-        found.append((plan["dirs"]["freezer"] + "/freezer.state", old))
-    return found
-
-
-# -- removal ---------------------------------------------------------------------------------------------------------
-
-
 def remove(plan: dict[str, Any], patience: float = 2.0) -> bool:
     """Remove the plan's groups and those below; return whether all are gone. Groups that are not there are fine.
 
@@ -386,13 +222,13 @@ def remove(plan: dict[str, Any], patience: float = 2.0) -> bool:
         pause = 0.001
         while True:
             try:
-                _remove_tree(directory)
+                remove_tree(directory)
             except OSError as error:
                 if error.errno == errno.EBUSY and time.monotonic() < end:
                     time.sleep(pause)
                     pause = min(pause * 2, 0.1)
                     continue
-                if error.errno not in (*_GONE, *_REFUSED):
+                if error.errno not in (*GONE, *REFUSED):
                     left.append(directory)
             break
         if not plan["systemd"] or directory != plan["unified"]:
@@ -401,65 +237,3 @@ def remove(plan: dict[str, Any], patience: float = 2.0) -> bool:
             except OSError:
                 pass
     return not left
-
-
-def _remove_tree(top: str) -> None:
-    for directory in reversed(_tree(top)):
-        try:
-            os.rmdir(directory)
-        except FileNotFoundError:
-            pass
-
-
-def _tree(top: str) -> list[str]:
-    """Return top and all groups below it, each before its children."""
-    found = [top]
-    for directory in found:
-        try:
-            with os.scandir(directory) as entries:
-                found += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except OSError:
-            pass
-    return found
-
-
-# -- files -----------------------------------------------------------------------------------------------------------
-
-
-def _until(condition: Any, patience: float) -> bool:
-    end = time.monotonic() + patience
-    pause = 0.0005
-    while not condition():
-        if time.monotonic() >= end:
-            return False
-        time.sleep(pause)
-        pause = min(pause * 2, 0.02)
-    return True
-
-
-def _write(path: str, value: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    finally:
-        os.close(fd)
-
-
-def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        chunks = []
-        while True:
-            chunk = os.read(fd, 65536)
-            if not chunk:
-                return b"".join(chunks).decode("utf-8", "replace")
-            chunks.append(chunk)
-    finally:
-        os.close(fd)
-
-
-def _read_or_empty(path: str) -> str:
-    try:
-        return _read(path)
-    except OSError:
-        return ""
