@@ -113,7 +113,7 @@ actions:
     - Committed container workbench to registry.example.com/workbench:2
 """
 
-from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module
+from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module  # noqa: E402
 
 
 def main() -> None:

@@ -251,7 +251,7 @@ error_kind:
   sample: BuildFailed
 """
 
-from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module
+from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module  # noqa: E402
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ images:
         - debian:bookworm
 """
 
-from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module
+from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module  # noqa: E402
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ container:
       Status: running
 """
 
-from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module
+from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module  # noqa: E402
 
 
 def main() -> None:

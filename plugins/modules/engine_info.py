@@ -103,7 +103,7 @@ checks:
       returned: always
 """
 
-from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module
+from ansible_collections.vitrine.engine.plugins.module_utils._ansible.module import run_module  # noqa: E402
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ import json
 import shlex
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
@@ -39,6 +38,14 @@ class NotThisWay(Exception):
     """The short way turned out to be closed, before the engine did anything."""
 
 
+class Refused(Exception):
+    """The task fails here on the controller. As the module would: with a result, not with Ansible's own exception."""
+
+    def __init__(self, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.result = {"failed": True, "msg": message, **more}
+
+
 class EngineAction(ActionBase):
     """One task of one of our modules."""
 
@@ -54,6 +61,9 @@ class EngineAction(ActionBase):
         if self._short_way(task_vars, wrap_async):
             try:
                 result.update(self._run_short(task_vars))
+                return result
+            except Refused as refused:
+                result.update(refused.result)
                 return result
             except NotThisWay as reason:
                 display.vv(f"vitrine: {reason}; the module goes Ansible's usual way")
@@ -72,11 +82,11 @@ class EngineAction(ActionBase):
     def _run_short(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         name = self._task.action.rsplit(".", 1)[-1]
         checked = ArgumentSpecValidator(**specification(name, on_target=False)).validate(dict(self._task.args))
-        if checked.errors:
+        if checked.error_messages:
             message = checked.errors.msg
             if isinstance(checked.errors[0], UnsupportedError):
                 message = f"Unsupported parameters for ({self._task.action}) module: {message}"
-            raise AnsibleActionFail(message)
+            raise Refused(message)
         params = checked.validated_parameters
         request = {
             "module": name,
@@ -101,21 +111,22 @@ class EngineAction(ActionBase):
             return answer
         version = tuple(absent["python"])
         if version < MINIMUM:
-            raise AnsibleActionFail(
+            raise Refused(
                 f"the target's Python is {'.'.join(map(str, version))}, and the engine needs"
                 f" {'.'.join(map(str, MINIMUM))} or newer (set ansible_python_interpreter)"
             )
         if absent["euid"] != 0:
-            return {"failed": True, "msg": install.NOT_ROOT.format(absent["euid"]), "error_kind": "HostError"}
+            raise Refused(install.NOT_ROOT.format(absent["euid"]), error_kind="HostError")
         engine = provision.pack(FILES)
         brought = packages.collect(absent["lacking"], version)
         more = provision.pack(brought) if brought else b""
         header = {"folder": FOLDER, "engine": len(engine), "packages": len(more), "keep": keep}
         program = provision.first_line(provision.receive_program())
         display.vv(f"vitrine: sending the engine to {FOLDER} ({len(engine) + len(more)} bytes)")
-        absent, answer = self._exchange(command, program + json.dumps(header).encode() + b"\n" + engine + more + request)
+        data = b"".join((program, json.dumps(header).encode(), b"\n", engine, more, request))
+        absent, answer = self._exchange(command, data)
         if absent is not None:
-            raise AnsibleActionFail(f"the engine was sent to {FOLDER}, yet it is not there")
+            raise Refused(f"the engine was sent to {FOLDER}, yet it is not there")
         return answer
 
     def _exchange(self, command: str, data: bytes) -> tuple[dict[str, Any] | None, dict[str, Any]]:
@@ -129,9 +140,11 @@ class EngineAction(ActionBase):
         if "tty" in done["stderr"] and "Traceback" not in done["stderr"]:
             raise NotThisWay(done["stderr"].strip())
         text = (done["stderr"] or done["stdout"]).strip()
-        raise AnsibleActionFail(
+        raise Refused(
             f"the target gave no answer (exit status {done['rc']}): {text.splitlines()[-1] if text else 'no output'}",
-            result={"rc": done["rc"], "module_stdout": done["stdout"], "module_stderr": done["stderr"]},
+            rc=done["rc"],
+            module_stdout=done["stdout"],
+            module_stderr=done["stderr"],
         )
 
     def _command(self, task_vars: dict[str, Any]) -> str:
@@ -165,5 +178,3 @@ class EngineAction(ActionBase):
             return found
         except (TypeError, AttributeError) as error:
             raise NotThisWay(f"this version of ansible-core chooses interpreters in another way: {error}") from None
-
-

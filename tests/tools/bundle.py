@@ -33,21 +33,11 @@ if NEVER:
 
 def text() -> str:
     """What the file must be for the sources as they are."""
-    packages: dict[str, list[str]] = {}
-    for path in sorted((UTILS / "vitrine").rglob("*.py")):
-        folder = path.parent.relative_to(UTILS).as_posix().replace("/", ".")
-        packages.setdefault(folder, [])
-        if path.name != "__init__.py":
-            packages[folder].append(path.stem)
     lines = []
-    for package in sorted(packages):
-        names = packages[package]
-        if not names:
-            lines.append(f"    import {PREFIX}.{package}  # noqa: F401")
-            continue
-        lines.append(f"    from {PREFIX}.{package} import (  # noqa: F401")
-        lines += [f"        {name}," for name in sorted(names)]
-        lines.append("    )")
+    for path in sorted((UTILS / "vitrine").rglob("*.py")):
+        parts = path.relative_to(UTILS).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        lines.append(f"    import {PREFIX}.{name}  # noqa: F401")
     return HEAD + "\n".join(lines) + "\n"
 
 

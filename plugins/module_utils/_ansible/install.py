@@ -48,7 +48,7 @@ def unpack(archive: bytes, folder: str) -> list[str]:
         for name in packed.namelist():
             parts = name.split("/")
             if name.startswith("/") or ".." in parts or "" in parts:
-                raise ValueError("bad name in the engine's archive: %r" % name)
+                raise ValueError(f"bad name in the engine's archive: {name!r}")
             path = os.path.join(folder, *parts)
             os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
             _write(path, packed.read(name))
@@ -77,7 +77,7 @@ def check_base(base: str) -> None:
     os.makedirs(base, 0o755, exist_ok=True)
     status = os.lstat(base)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o022:
-        raise PermissionError("%s must be a folder that only root can write: remove it or correct it" % base)
+        raise PermissionError(f"{base} must be a folder that only root can write: remove it or correct it")
 
 
 def install(folder: str, engine: bytes, packages: bytes = b"") -> None:
@@ -112,7 +112,7 @@ def _in_use(base: str) -> set[str]:
     used = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
-            with open("/proc/%s/cmdline" % pid, "rb") as file:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
                 words = file.read().decode("utf-8", "replace")
         except OSError:
             continue

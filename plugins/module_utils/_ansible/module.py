@@ -54,7 +54,7 @@ def run_module(name: str) -> NoReturn:
                 install.install(folder, provision.pack(files))
         result = _ask(module, folder, request)
     except OSError as error:
-        module.fail_json(msg="the engine cannot be put into %s: %s" % (folder, error))
+        module.fail_json(msg=f"the engine cannot be put into {folder}: {error}")
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -73,7 +73,7 @@ def digest(files: dict[str, bytes]) -> str:
 
 def folder(files: dict[str, bytes]) -> str:
     """Where these sources live on a target."""
-    return "%s/%s" % (BASE, digest(files)[:32])
+    return f"{BASE}/{digest(files)[:32]}"
 
 
 def pack(files: dict[str, bytes]) -> bytes:
