@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small world in network namespaces: a host, someone outside, containers. Nothing of it touches the real host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from vitrine.linux import features
+from vitrine.linux import netlink as route
+from vitrine.linux.namespaces import FLAGS, setns, unshare
+from vitrine.network import links, plan, ports
+
+# Answers every request with its own name and the address that the request came from.
+SERVER = r"""
+import socket, sys
+kind, host, port, name = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+server = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind((host, port))
+if kind == "tcp":
+    server.listen()
+print("ready", flush=True)
+while True:
+    if kind == "tcp":
+        connection, peer = server.accept()
+        connection.sendall(f"{name} {peer[0]}".encode())
+        connection.close()
+    else:
+        _data, peer = server.recvfrom(100)
+        server.sendto(f"{name} {peer[0]}".encode(), peer)
+"""
+CLIENT = r"""
+import socket, sys
+kind, host, port, source = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+client = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+client.settimeout(0.7)
+try:
+    if source:
+        client.bind(("", source))
+    client.connect((host, port))
+    if kind == "udp":
+        client.send(b"?")
+    print(client.recv(100).decode())
+except OSError as error:
+    print("no:", type(error).__name__)
+"""
+
+
+def pytest_collection_modifyitems(items):
+    missing = [name for name in ("ip", "nft", "nsenter", "unshare") if not shutil.which(name)]
+    if os.geteuid():
+        missing.insert(0, "root")
+    for item in items:
+        if missing and "engine/network" in str(item.path):
+            item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}"))
+
+
+class Place:
+    """A network namespace with a process that keeps it."""
+
+    def __init__(self, world, name):
+        self.world, self.name = world, name
+        self.process = subprocess.Popen(["unshare", "--net", "sleep", "600"])
+        world.processes.append(self.process)
+        self.netns = f"/proc/{self.process.pid}/ns/net"
+        own = os.stat("/proc/self/ns/net").st_ino
+        while os.stat(self.netns).st_ino == own:
+            pass
+
+    def run(self, *argv):
+        argv = ["nsenter", f"--net={self.netns}", *map(str, argv)]
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+
+    def serve(self, kind, port, host="0.0.0.0"):
+        argv = [sys.executable, "-c", SERVER, kind, host, str(port), self.name]
+        server = subprocess.Popen(["nsenter", f"--net={self.netns}", *argv], stdout=subprocess.PIPE, text=True)
+        self.world.processes.append(server)
+        assert server.stdout.readline() == "ready\n"
+        return server
+
+    def ask(self, host, port, kind="tcp", source=0):
+        """What the server said, or "no: ..."."""
+        return self.run(sys.executable, "-c", CLIENT, kind, host, port, source)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class World:
+    """The namespaces of one test; the test's own process is on the host."""
+
+    subnet, gateway = "10.83.0.0/16", "10.83.0.1"
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.processes = []
+        self.fds = []
+        self.lock = f"{settings.run_root}/network.lock"
+        self.names = {"bridge": settings.bridge, "table": settings.table}
+        self.plans = {}
+        route.apply([("link_up", "lo")])
+        self.outside = Place(self, "outside")
+        subprocess.run(
+            ["ip", "link", "add", "out0", "mtu", "1420", "type", "veth"]
+            + ["peer", "name", "in0", "netns", str(self.outside.process.pid)],
+            check=True,
+        )
+        route.apply([("addr_add", "out0", "192.0.2.1/24"), ("link_up", "out0")])
+        self.outside.run("ip", "address", "add", "192.0.2.2/24", "dev", "in0")
+        self.outside.run("ip", "link", "set", "in0", "up")
+        self.outside.run("ip", "link", "set", "lo", "up")
+        self.outside.run("ip", "route", "add", "default", "via", "192.0.2.1")
+        route.apply([("route_default", "192.0.2.2", "out0")])
+        self.host = Place.__new__(Place)
+        self.host.world, self.host.name, self.host.netns = self, "host", f"/proc/{os.getpid()}/ns/net"
+
+    def plan(self, digit, published=(), settings=None, subnet=None, gateway=None):
+        settings = settings or self.settings
+        subnet, gateway = subnet or self.subnet, gateway or self.gateway
+        return plan.make(
+            settings_instance=settings.instance,
+            bridge=settings.bridge,
+            table=settings.table,
+            subnet=subnet,
+            gateway=gateway,
+            container_id=digit * 64,
+            address=plan.text(plan.number(gateway) + 1 + int(digit, 16)),
+            ports=published,
+        )
+
+    def container(self, digit, published=(), **where):
+        """A container on the bridge, wired as the monitor does it; its server is to be started by the test."""
+        network = self.plan(digit, published, **where)
+        place = Place(self, f"container{digit}")
+        held, network["ports"] = ports.hold_ports(network)
+        place.held = held
+        self.fds += held
+        links.setup_host(network, self.lock)
+        links.connect(network, place.netns, self.lock)
+        place.plan, place.address = network, network["address"]
+        self.plans[network["container_id"]] = network
+        return place
+
+    def close(self):
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+        for fd in self.fds:
+            try:
+                os.close(fd)
+            except OSError:
+                pass
+
+
+@pytest.fixture
+def host_namespace():
+    """The test runs in a new network namespace; afterwards the process is back in its own."""
+    own = os.open("/proc/self/ns/net", os.O_RDONLY)
+    unshare(FLAGS["net"])
+    try:
+        yield
+    finally:
+        setns(own, FLAGS["net"])
+        os.close(own)
+
+
+@pytest.fixture(params=["nf_tables", "iptables"])
+def driver(request):
+    """Every behaviour holds with both packet filters."""
+    if request.param == "iptables":
+        if not shutil.which("iptables-restore"):
+            pytest.skip("needs iptables-restore")
+        features.set_without({"nf_tables"})
+    yield request.param
+    features.set_without(())
+
+
+@pytest.fixture
+def world(settings, leakcheck, host_namespace):
+    made = World(settings)
+    yield made
+    made.close()
