@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """From what a user wants (ContainerSpec) and what the image says, to what the runtime runs: an OCI runtime spec.
 
-Pure: nothing here reads or writes the host, but for the device nodes that a user names. Defaults are docker's
+Pure, but that the device nodes and the seccomp profile that a user names are looked at. Defaults are docker's
 (moby's oci/defaults and daemon/oci_linux); the document is the OCI runtime specification 1.2, config-linux.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 
@@ -84,6 +85,24 @@ class Security:
                     hint="use seccomp=unconfined|FILE, no-new-privileges, systempaths=unconfined, apparmor=, label=",
                     value=option,
                 )
+
+    def seccomp_profile(self) -> dict[str, Any] | None:
+        """The profile that a user's file holds; None for the built-in choices. Raises InvalidInput."""
+        if self.seccomp in ("default", "unconfined"):
+            return None
+        path = self.seccomp
+        try:
+            with open(path, encoding="utf-8") as file:
+                profile = json.load(file)
+            if not isinstance(profile, dict):
+                raise ValueError("it is not a JSON object")
+        except (OSError, ValueError) as error:
+            raise InvalidInput(
+                f"cannot read the seccomp profile {path!r}: {getattr(error, 'strerror', None) or error}",
+                hint="name a file in docker's JSON format, or seccomp=unconfined",
+                value=path,
+            ) from None
+        return profile
 
 
 def arguments(spec: ContainerSpec, image: dict[str, Any]) -> list[str]:
@@ -299,6 +318,70 @@ def _namespaces(spec: ContainerSpec, joined: dict[str, str]) -> list[dict[str, s
     return result
 
 
+def _mounts(spec: ContainerSpec, volumes: dict[str, str], files: dict[str, str]) -> list[dict[str, Any]]:
+    """All mounts in the order in which they are made: the system's, then the user's from the root downwards."""
+    system = _system_mounts(spec)
+    wanted = [_user_mount(mount, volumes) for mount in spec.mounts]
+    for path, options in spec.tmpfs.items():
+        words = ["nosuid", "nodev", "noexec", *filter(None, options.split(","))]
+        wanted.append({"destination": path, "type": "tmpfs", "source": "tmpfs", "options": words})
+    taken = {item["destination"] for item in wanted}
+    for target, source in files.items():
+        if target not in taken:
+            options_of_file = ["rbind", "rprivate", "rw"]
+            wanted.append({"destination": target, "type": "bind", "source": source, "options": options_of_file})
+    wanted.sort(key=lambda item: item["destination"].count("/"))
+    return [item for item in system if item["destination"] not in taken] + wanted
+
+
+def _process(
+    spec: ContainerSpec,
+    image: dict[str, Any],
+    hostname: str,
+    ulimits: tuple[tuple[str, int, int], ...],
+    no_new_privileges: bool,
+) -> dict[str, Any]:
+    """The OCI "process" object."""
+    names = list(capabilities.resolve(spec.capabilities, spec.cap_drop, spec.privileged))
+    limits = {name: (soft, hard) for name, soft, hard in (*ulimits, *spec.ulimits)}
+    process: dict[str, Any] = {
+        "terminal": spec.tty,
+        "user": {"username": spec.user if spec.user is not None else image.get("User") or ""},
+        "args": arguments(spec, image),
+        "env": environment(spec, image, hostname),
+        "cwd": spec.working_dir or image.get("WorkingDir") or "/",
+        "capabilities": {"bounding": names, "effective": names, "permitted": names},
+        "rlimits": [
+            {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard} for name, (soft, hard) in limits.items()
+        ],
+        "noNewPrivileges": no_new_privileges,
+    }
+    if spec.oom_score_adj is not None:
+        process["oomScoreAdj"] = spec.oom_score_adj
+    return process
+
+
+def _linux(
+    spec: ContainerSpec, security: Security, nodes: list[dict[str, Any]], cgroup_path: str, joined: dict[str, str]
+) -> dict[str, Any]:
+    """The OCI "linux" object."""
+    own_network = spec.network_mode != "host" and "network" not in joined
+    sysctls = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+    linux: dict[str, Any] = {
+        "cgroupsPath": cgroup_path,
+        "resources": resources(spec, nodes),
+        "namespaces": _namespaces(spec, joined),
+        "devices": [{key: value for key, value in node.items() if key != "access"} for node in nodes],
+        "sysctl": {**(sysctls if own_network else {}), **spec.sysctls},
+        "maskedPaths": list(MASKED_PATHS) if security.system_paths else [],
+        "readonlyPaths": list(READONLY_PATHS) if security.system_paths else [],
+    }
+    profile = security.seccomp_profile()
+    if profile is not None:
+        linux["seccomp"] = profile
+    return linux
+
+
 def runtime_spec(
     spec: ContainerSpec,
     image: dict[str, Any],
@@ -318,60 +401,19 @@ def runtime_spec(
     joined: namespace type -> path of a namespace to enter. ulimits: the host's defaults, which the spec's override.
     """
     security = Security(spec.security_opts, spec.privileged)
-    names = list(capabilities.resolve(spec.capabilities, spec.cap_drop, spec.privileged))
-    nodes = device_nodes(spec)
-    limits = {name: (soft, hard) for name, soft, hard in (*ulimits, *spec.ulimits)}
-    own_network = spec.network_mode != "host" and "network" not in joined
-    sysctls = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
-    mounts = _system_mounts(spec)
-    if spec.ipc_mode == "host":
-        mounts[-1] = {"destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": ["rbind", "rw"]}
-    user_mounts = [_user_mount(mount, volumes) for mount in spec.mounts]
-    user_mounts += [
-        {"destination": path, "type": "tmpfs", "source": "tmpfs",
-         "options": ["nosuid", "nodev", "noexec", *filter(None, options.split(","))]}
-        for path, options in spec.tmpfs.items()
-    ]  # fmt: skip
-    user_mounts += [
-        {"destination": target, "type": "bind", "source": source, "options": ["rbind", "rprivate", "rw"]}
-        for target, source in files.items()
-    ]
-    mounts = [item for item in mounts if item["destination"] not in {each["destination"] for each in user_mounts}]
-    user_mounts.sort(key=lambda item: item["destination"].count("/"))
-    linux: dict[str, Any] = {
-        "cgroupsPath": cgroup_path,
-        "resources": resources(spec, nodes),
-        "namespaces": _namespaces(spec, joined),
-        "devices": [{key: value for key, value in node.items() if key != "access"} for node in nodes],
-        "sysctl": {**(sysctls if own_network else {}), **spec.sysctls},
-        "maskedPaths": list(MASKED_PATHS) if security.system_paths else [],
-        "readonlyPaths": list(READONLY_PATHS) if security.system_paths else [],
-    }
-    process: dict[str, Any] = {
-        "terminal": spec.tty,
-        "user": {"username": spec.user if spec.user is not None else image.get("User") or ""},
-        "args": arguments(spec, image),
-        "env": environment(spec, image, hostname),
-        "cwd": spec.working_dir or image.get("WorkingDir") or "/",
-        "capabilities": {"bounding": names, "effective": names, "permitted": names},
-        "rlimits": [
-            {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard} for name, (soft, hard) in limits.items()
-        ],
-        "noNewPrivileges": security.no_new_privileges,
-    }
-    if spec.oom_score_adj is not None:
-        process["oomScoreAdj"] = spec.oom_score_adj
-    annotations = {"io.vitrine.root": root, "io.vitrine.seccomp": security.seccomp}
+    annotations = {"io.vitrine.root": root}
+    if security.seccomp in ("default", "unconfined"):
+        annotations["io.vitrine.seccomp"] = security.seccomp
     if spec.groups:
         annotations["io.vitrine.groups"] = ",".join(spec.groups)
     if spec.init:
         annotations["io.vitrine.init"] = "true"
     result = {
         "ociVersion": "1.2.0",
-        "process": process,
+        "process": _process(spec, image, hostname, ulimits, security.no_new_privileges),
         "root": {"path": "rootfs", "readonly": spec.read_only},
-        "mounts": mounts + user_mounts,
-        "linux": linux,
+        "mounts": _mounts(spec, volumes, files),
+        "linux": _linux(spec, security, device_nodes(spec), cgroup_path, joined),
         "annotations": annotations,
     }
     if spec.uts != "host":

@@ -130,7 +130,7 @@ class Containers:
         spec = self._completed(spec, config)
         bundle.arguments(spec, config)
         bundle.resources(spec, [])
-        bundle.Security(spec.security_opts, spec.privileged)
+        bundle.Security(spec.security_opts, spec.privileged).seccomp_profile()
         bundle.stop_signal(spec, config)
         container_id = new_id()
         name = spec.name or _generated_name(container_id)

@@ -229,7 +229,6 @@ def prepare(
     network = _network(engine, spec, record.id)
     hostname = hostname_of(spec, record.id)
     files = _network_files(engine, spec, paths, hostname, network, shared)
-    targets = {mount.target for mount in spec.mounts}
     volumes = {mount.target: engine.store.volumes.path(mount.source) for mount in spec.mounts if mount.type == "volume"}
     root = engine.store.layers.prepare_root(paths.folder, record.chain_id)
     config = bundle.runtime_spec(
@@ -239,7 +238,7 @@ def prepare(
         root=json.dumps(root),
         cgroup_path=paths.cgroup,
         volumes=volumes,
-        files={target: source for target, source in files.items() if target not in targets},
+        files=files,
         joined=joined,
         ulimits=tuple(map(parse.ulimit, engine.settings.config.get("default_ulimits", ()))),  # type: ignore[arg-type]
     )
