@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+
 from vitrine.errors import InvalidInput
 from vitrine.runtime import capabilities
 

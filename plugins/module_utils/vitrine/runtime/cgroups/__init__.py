@@ -9,7 +9,7 @@ From outside touch what this file names; importing it costs what a container's s
 
 from __future__ import annotations
 
-from .detect import Layout, detect
+from .layout import Layout, detect
 from .groups import create, remove
 from .processes import attach, clone_fd, enter, freeze, frozen, kill, pids, thaw
 

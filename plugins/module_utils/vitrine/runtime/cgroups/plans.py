@@ -21,13 +21,13 @@ from ...errors import HostError, InvalidInput
 from .. import bpf_devices
 from . import devices as device_rules
 from . import systemd, v1, v2
-from .detect import V1_CONTROLLERS, V2_CONTROLLERS
+from .layout import V1_CONTROLLERS, V2_CONTROLLERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from .detect import Layout
+    from .layout import Layout
 
 # block of linux.resources, version 1 controller, version 2 controller, and the functions that turn it into writes
 BLOCKS: tuple[tuple[str, str, str, Callable[..., Any], Callable[..., Any] | None], ...] = (

@@ -259,7 +259,7 @@ def _reply(connection: Any, serial: int) -> str:
 
 
 def _parse(buffer: bytes) -> tuple[int, int, dict[int, Any], str] | None:
-    """Return (length, type, header fields, first string of the body) of the first message, or None until it is whole."""
+    """Return (length, type, header fields, first string of the body) of a message, or None until it is whole."""
     if len(buffer) < 16:
         return None
     order = "<" if buffer[:1] == b"l" else ">"
