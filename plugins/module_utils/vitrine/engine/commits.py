@@ -79,29 +79,16 @@ def commit(
         from ..build.metadata import apply_changes
 
         config = apply_changes(config, changes)
-    folder = engine.containers.paths(record.id).folder
-    with _Paused(engine, record.id, pause and not dry_run):
-        if dry_run:
-            diff_id = store.layers.diff_id(folder, record.chain_id)
-        else:
-            layer = store.layers.commit(folder, record.chain_id)
-            diff_id = layer.diff_id if layer else None
+    diff_id = _diff(engine, record, pause=pause, dry_run=dry_run)
     diff_ids = [*(document.get("rootfs") or {}).get("diff_ids", ()), *([diff_id] if diff_id else [])]
     present = _present(engine, reference)
     if present is not None and _same(json.loads(present.config), config, diff_ids, author):
         return {"Id": present.id, "changed": False, "layer": bool(diff_id)}
     if dry_run:
         return {"Id": present.id if present else "", "changed": True, "layer": bool(diff_id)}
-    created = now()
-    entry: dict[str, Any] = {"created": created, "created_by": " ".join(spec.command or config.get("Cmd") or ())}
-    if author:
-        entry["author"] = author
-    if message:
-        entry["comment"] = message
-    if not diff_id:
-        entry["empty_layer"] = True
+    entry = _history_entry(spec, config, author=author, message=message, empty=not diff_id)
     document.update(
-        created=created,
+        created=entry["created"],
         config=config,
         rootfs={"type": "layers", "diff_ids": diff_ids},
         history=[*(document.get("history") or ()), entry],
@@ -112,6 +99,26 @@ def commit(
     if reference:
         store.images.tag(reference.canonical, image_id)
     return {"Id": image_id, "changed": True, "layer": bool(diff_id)}
+
+
+def _diff(engine: Engine, record: Any, *, pause: bool, dry_run: bool) -> str | None:
+    """The diff id of what the container changed, None for nothing; unless dry_run the layer is in the store then."""
+    layers = engine.store.layers
+    folder = engine.containers.paths(record.id).folder
+    with _Paused(engine, record.id, pause and not dry_run):
+        if dry_run:
+            return layers.diff_id(folder, record.chain_id)
+        layer = layers.commit(folder, record.chain_id)
+        return layer.diff_id if layer else None
+
+
+def _history_entry(
+    spec: ContainerSpec, config: dict[str, Any], *, author: str, message: str, empty: bool
+) -> dict[str, Any]:
+    """The OCI history entry of a commit (image-spec, config.md)."""
+    entry: dict[str, Any] = {"created": now(), "created_by": " ".join(spec.command or config.get("Cmd") or ())}
+    given = {"author": author, "comment": message, "empty_layer": empty}
+    return {**entry, **{key: value for key, value in given.items() if value}}
 
 
 def _present(engine: Engine, reference: Any) -> Any:

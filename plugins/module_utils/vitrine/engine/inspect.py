@@ -157,6 +157,34 @@ def _network_settings(spec: ContainerSpec, network: dict[str, Any], running: boo
     }
 
 
+def _config(spec: ContainerSpec, image: dict[str, Any], hostname: str, exposed: list[str]) -> dict[str, Any]:
+    """The "Config" object: the portable part, that a commit carries over."""
+    labels = {**(image.get("Labels") or {}), **spec.labels}
+    return {
+        "Hostname": hostname,
+        "Domainname": spec.domainname or "",
+        "User": spec.user if spec.user is not None else image.get("User") or "",
+        "AttachStdin": spec.interactive,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "ExposedPorts": {port: {} for port in exposed},
+        "Tty": spec.tty,
+        "OpenStdin": spec.interactive,
+        "StdinOnce": spec.interactive,
+        "Env": environment(spec, image, hostname),
+        "Cmd": list(spec.command) if spec.command is not None else image.get("Cmd"),
+        "Healthcheck": spec.healthcheck or image.get("Healthcheck"),
+        "Image": spec.image,
+        "Volumes": {mount.target: {} for mount in spec.mounts if mount.type == "volume"} or image.get("Volumes"),
+        "WorkingDir": spec.working_dir or image.get("WorkingDir") or "",
+        "Entrypoint": list(spec.entrypoint) if spec.entrypoint is not None else image.get("Entrypoint"),
+        "OnBuild": image.get("OnBuild"),
+        "Labels": labels,
+        "StopSignal": spec.stop_signal or image.get("StopSignal") or "SIGTERM",
+        "StopTimeout": spec.stop_timeout,
+    }
+
+
 def container(
     record: Any,
     spec: ContainerSpec,
@@ -185,7 +213,6 @@ def container(
     for port in exposed:
         if shown["Running"]:
             network_settings["Ports"].setdefault(port, None)
-    labels = {**(image.get("Labels") or {}), **spec.labels}
     return {
         "Id": record.id,
         "Created": record.created,
@@ -208,29 +235,7 @@ def container(
         "HostConfig": host_config(spec),
         "GraphDriver": {"Name": driver, "Data": None},
         "Mounts": _mount_points(spec, volumes),
-        "Config": {
-            "Hostname": hostname,
-            "Domainname": spec.domainname or "",
-            "User": spec.user if spec.user is not None else image.get("User") or "",
-            "AttachStdin": spec.interactive,
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "ExposedPorts": {port: {} for port in exposed},
-            "Tty": spec.tty,
-            "OpenStdin": spec.interactive,
-            "StdinOnce": spec.interactive,
-            "Env": environment(spec, image, hostname),
-            "Cmd": list(spec.command) if spec.command is not None else image.get("Cmd"),
-            "Healthcheck": spec.healthcheck or image.get("Healthcheck"),
-            "Image": spec.image,
-            "Volumes": {mount.target: {} for mount in spec.mounts if mount.type == "volume"} or image.get("Volumes"),
-            "WorkingDir": spec.working_dir or image.get("WorkingDir") or "",
-            "Entrypoint": list(spec.entrypoint) if spec.entrypoint is not None else image.get("Entrypoint"),
-            "OnBuild": image.get("OnBuild"),
-            "Labels": labels,
-            "StopSignal": spec.stop_signal or image.get("StopSignal") or "SIGTERM",
-            "StopTimeout": spec.stop_timeout,
-        },
+        "Config": _config(spec, image, hostname, exposed),
         "NetworkSettings": network_settings,
     }
 
