@@ -68,13 +68,12 @@ options:
         type: str
       variant:
         description:
-          - The set of packages to begin with, as mmdebstrap names it.
+          - The set of packages to begin with, as debootstrap names it; V(minbase) by default.
         type: str
         choices:
           - minbase
           - buildd
-          - essential
-          - apt
+          - important
   build:
     description:
       - How to build the image.

@@ -18,10 +18,13 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.__main__  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.cache  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.copying  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.dockerfile  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.executor  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.ignore  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.lexer  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.stage  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.tree  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.words  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli  # noqa: F401
@@ -43,8 +46,10 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.containers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.core  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.commit  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.compare  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.execute  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.info  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.normalise  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.options  # noqa: F401
@@ -94,19 +99,27 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.oci.reference  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.record  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.auth  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.challenge  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.client  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.download  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.endpoints  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.retry  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.search  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.session  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.transport  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.upload  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.registry.workers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.become  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.bpf_devices  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.capabilities  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.changes  # noqa: F401
-    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.detect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.devices  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.files  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.groups  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.layout  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.oom  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.plans  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.processes  # noqa: F401
@@ -114,14 +127,22 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.usage  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.v1  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.cgroups.v2  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.console  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.entry  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.exec  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.init  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.mounts  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.plan  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.plan_mounts  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.reaper  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.seal  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.seccomp  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.seccomp_compiler  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.seccomp_profile  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.start  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.syscalls_table  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.users  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.wire  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.settings  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.blobs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.buildcache  # noqa: F401
@@ -129,6 +150,12 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.db  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.disk  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.images  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.archive  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.entry  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.read  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.stream  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.unpack  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.write  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.leases  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.networks  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.volumes  # noqa: F401

@@ -53,6 +53,13 @@ def canonical(text: str) -> tuple[str, bool]:
     return reference.parse(text).canonical, False
 
 
+def familiar(name: str) -> str:
+    """A canonical reference as people write it."""
+    from ...oci import reference
+
+    return reference.parse(name).familiar
+
+
 def local_image(engine: Engine, text: str) -> Any | None:
     """The store's image of a reference or id, None when it is not here."""
     try:
@@ -71,9 +78,7 @@ def resolve_image(engine: Engine, desired: Desired, check: bool) -> Image | None
     pulled = changed = False
     if by_id or desired.pull == "never":
         if here is None:
-            repository, _colon, tag = (name, "", "") if by_id else name.rpartition(":")
-            familiar = repository.replace("docker.io/library/", "").replace("docker.io/", "")
-            raise missing_image(familiar, tag, by_id=by_id, pull=desired.pull)
+            raise missing_image(name if by_id else familiar(name), by_id=by_id, pull=desired.pull)
     elif desired.pull == "always" or here is None:
         if check:
             pulled = changed = here is None or desired.pull_check_mode_behavior == "always"

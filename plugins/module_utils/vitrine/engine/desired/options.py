@@ -205,7 +205,7 @@ IMAGE = (
             Option("suite"),
             Option("mirror"),
             Option("packages", "list", "str"),
-            Option("variant", choices=("minbase", "buildd", "essential", "apt")),
+            Option("variant", choices=("minbase", "buildd", "important")),
         ),
     ),
     Option("pull", "dict", suboptions=(Option("platform"),)),

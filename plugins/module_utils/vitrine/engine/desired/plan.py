@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ...errors import InvalidInput, NotFound
+from ...errors import ImageNotFound, InvalidInput
 from ...record import Record
 from .compare import Difference, differences
 from .options import table
@@ -186,12 +186,10 @@ def plan(desired: Desired, actual: Actual | None, image: Image | None) -> Plan:
     return present(desired, actual, image)
 
 
-def missing_image(name: str, tag: str, *, by_id: bool, pull: str) -> NotFound:
-    """The error for an image that is not here and may not be pulled, in docker's words."""
-    from ...errors import ImageNotFound
-
+def missing_image(name: str, *, by_id: bool, pull: str) -> ImageNotFound:
+    """The error for an image that is not here and may not be pulled, in docker's words. name: as people write it."""
     if by_id:
         return ImageNotFound(f"Cannot find image with ID {name}", hint="load or build it first", value=name)
     return ImageNotFound(
-        f"Cannot find image with name {name}:{tag}, and pull={pull}", hint="set pull to missing", value=name
+        f"Cannot find image with name {name}, and pull={pull}", hint="pull or build it first", value=name
     )

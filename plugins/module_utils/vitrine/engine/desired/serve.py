@@ -19,7 +19,7 @@ import sys
 from ... import late_site
 from ...errors import HostError, InvalidInput, VitrineError
 from ...record import Record
-from ...settings import Settings
+from ...settings import DEFAULT_ROOT, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..core import Engine
 
 MARK = "VITRINE-ANSWER "
+NOT_ROOT = "containers need root on the target, and this is user {}"
 
 
 class Request(Record):
@@ -86,19 +87,33 @@ def answer(request: Request) -> dict[str, Any]:
     """Carry out one request. Every VitrineError becomes a failure; anything else is a fault of ours and passes."""
     try:
         if os.geteuid() != 0:
-            raise HostError(
-                f"containers need root on the target, and this is user {os.geteuid()}",
-                hint="set become: true",
-                value=os.geteuid(),
-            )
-        from ..core import Engine
+            raise HostError(NOT_ROOT.format(os.geteuid()), hint="set become: true", value=os.geteuid())
         from .normalise import expand
 
-        root = request.params.get("engine_root")
-        engine = Engine(Settings.load(expand(root) if root else None))
-        return _handler(request.module)(engine, request)
+        root = expand(request.params.get("engine_root") or DEFAULT_ROOT)
+        if request.check and not os.path.exists(f"{root}/vitrine.db"):
+            return _answer_without_root(request)
+        return _handler(request.module)(_engine(root), request)
     except VitrineError as error:
         return request.failure(error)
+
+
+def _engine(root: str) -> Engine:
+    from ..core import Engine
+
+    return Engine(Settings.load(root))
+
+
+def _answer_without_root(request: Request) -> dict[str, Any]:
+    """Check mode where there is no engine root yet: ask an empty one, which is gone afterwards."""
+    import shutil
+    import tempfile
+
+    root = tempfile.mkdtemp(prefix="vitrine-check-")
+    try:
+        return _handler(request.module)(_engine(root), request)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def _fault(request: Request) -> dict[str, Any]:
