@@ -155,11 +155,7 @@ class Executor:
             self.last = containers.inspect(name)
         except ContainerNotFound:
             self.last = before
-        if gone:
-            output = "Cannot retrieve result as auto_remove is enabled"
-        else:
-            output = self._output(name)
-        self.last["Output"] = output
+        self.last["Output"] = "Cannot retrieve result as auto_remove is enabled" if gone else self._output(name)
         if self.desired.cleanup and not gone:
             containers.remove(name, volumes=True)
 
