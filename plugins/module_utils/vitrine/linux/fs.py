@@ -72,8 +72,8 @@ def read_file(path: str, limit: int = 1 << 20) -> bytes:
 def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:
     """Remove a file or a directory with all below it. Links are removed, never followed.
 
-    What vanishes meanwhile is fine. Does not go into other file systems: a mount that is in the way is EBUSY, not emptied. Any depth.
-    Raises OSError for what cannot be removed.
+    What vanishes meanwhile is fine. Does not go into other file systems: a mount that is in the way is EBUSY and not
+    emptied. Any depth. Raises OSError for what cannot be removed.
     """
     try:
         os.unlink(path, dir_fd=dir_fd)

@@ -4,5 +4,5 @@
 """Runs one container: an OCI runtime spec becomes a plan (plan.py), the plan becomes a process (start.py, exec.py).
 
 From outside, use plan, start, exec, seal, cgroups, seccomp and capabilities. Nothing here knows images, names of
-containers or the policy of networks; everything that runs beside a container comes from an interpreter sealed by seal.py.
+containers or the policy of networks; what runs beside a container comes from an interpreter sealed by seal.py.
 """
