@@ -3,6 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Images from Dockerfiles: lexer, parser, expansion of variables, .dockerignore, cache keys, and the executor.
 
-From outside: ``dockerfile.parse``, ``executor.build`` and the ``executor.Operations`` that a builder works through.
-Nothing here knows the store, the runtime or a registry: the engine hands them in as operations.
+From outside: ``dockerfile.parse``, and ``executor`` with the ``Operations`` that a build works through: images, layers
+and containers are the engine's. Of other rooms this one uses the readers of archives and of a container's users only.
 """

@@ -35,6 +35,21 @@ def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") ->
     return expansion.words()
 
 
+def replace_variables(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
+    """Replace variables only, as in a here-document: quotes stay, the escape character takes "$" and itself."""
+    expansion = _Expansion(text, variables, escape)
+    result: list[str] = []
+    while expansion.peek():
+        if expansion.peek() == "$":
+            result.append(expansion.variable())
+            continue
+        character = expansion.take()
+        if character == escape and expansion.peek() and expansion.peek() in ("$", escape):
+            character = expansion.take()
+        result.append(character)
+    return "".join(result)
+
+
 def split(text: str, escape: str = "\\") -> list[str]:
     """Split at blanks outside of quotes; quotes and escapes stay in the words. An open quote runs to the end."""
     words = []
@@ -100,7 +115,7 @@ class _Expansion:
 
     def until(self, stop: str) -> str:
         """Expand up to the character stop (taken, not returned), or to the end if stop is empty."""
-        result = []
+        result: list[str] = []
         while self.position < len(self.text):
             character = self.peek()
             if stop and character == stop:
@@ -140,7 +155,7 @@ class _Expansion:
 
     def double_quoted(self) -> str:
         self.position += 1
-        result = []
+        result: list[str] = []
         while True:
             character = self.peek()
             if not character:
