@@ -50,12 +50,10 @@ NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO = 1, 3, 4, 10, 12
-IFLA_LINKINFO, IFLA_AF_SPEC, IFLA_NET_NS_FD = 18, 26, 28
+IFLA_LINKINFO, IFLA_GROUP, IFLA_NET_NS_FD = 18, 27, 28
 IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE = 4
-IFLA_BR_STP_STATE = 5
-IFLA_INET6_ADDR_GEN_MODE = 8
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 4, 0, 253, 1
@@ -292,7 +290,12 @@ def link_delete(name: str) -> Message:
     return RTM_DELLINK, 0, _IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0) + attribute(IFLA_IFNAME, text(name))
 
 
-def bridge_create(name: str, mac: bytes, mtu: int) -> Message:
+def group_delete(group: int) -> Message:
+    """Delete all links of a group at once: the kernel waits for its other processors once, not for each link."""
+    return RTM_DELLINK, 0, _IFINFO.pack(AF_UNSPEC, 0, 0, 0, 0) + attribute(IFLA_GROUP, struct.pack("=I", group))
+
+
+def bridge_create(name: str, mac: bytes, mtu: int, group: int) -> Message:
     """Create a bridge that is up. Its MAC is given, else it would change as ports come and go."""
     return (
         RTM_NEWLINK,
@@ -301,11 +304,14 @@ def bridge_create(name: str, mac: bytes, mtu: int) -> Message:
         + attribute(IFLA_IFNAME, text(name))
         + attribute(IFLA_ADDRESS, mac)
         + attribute(IFLA_MTU, struct.pack("=I", mtu))
+        + attribute(IFLA_GROUP, struct.pack("=I", group))
         + nested(IFLA_LINKINFO, attribute(IFLA_INFO_KIND, text("bridge"))),
     )
 
 
-def veth_create(name: str, master: int, mtu: int, netns_fd: int, peer_name: str, peer_mac: bytes) -> Message:
+def veth_create(
+    name: str, master: int, mtu: int, group: int, netns_fd: int, peer_name: str, peer_mac: bytes
+) -> Message:
     """Create a veth pair: ``name`` here, up and a port of the bridge ``master``; its peer, down, in ``netns_fd``."""
     size = attribute(IFLA_MTU, struct.pack("=I", mtu))
     peer = (
@@ -322,6 +328,7 @@ def veth_create(name: str, master: int, mtu: int, netns_fd: int, peer_name: str,
         + attribute(IFLA_IFNAME, text(name))
         + size
         + attribute(IFLA_MASTER, struct.pack("=I", master))
+        + attribute(IFLA_GROUP, struct.pack("=I", group))
         + nested(
             IFLA_LINKINFO,
             attribute(IFLA_INFO_KIND, text("veth")),

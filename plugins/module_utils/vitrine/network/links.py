@@ -106,7 +106,7 @@ def _make_bridge(netlink: route.Netlink, plan: dict[str, Any]) -> None:
     _write_switch("ipv4/ip_forward", "1", required=True)
     mac = plans.mac_bytes(plans.mac_address(plan["gateway"]))
     if there is None:
-        netlink.run([route.bridge_create(name, mac, plan["mtu"] or default_mtu(netlink))])
+        netlink.run([route.bridge_create(name, mac, plan["mtu"] or default_mtu(netlink), _group(name))])
     index = _socket.if_nametoindex(name)
     # Published ports on 127.0.0.1 leave through the bridge with that source; chain "early" drops what comes in with
     # such a destination. Loose source checks, as packets of one flow take both NAT and plain paths.
@@ -186,7 +186,7 @@ def connect(plan: dict[str, Any], netns_path: str, lock_path: str | None = None)
             _make_pair(netlink, plan, bridge, fd)
             if plan["ports"]:
                 (fallback or rules).add_ports(plan)
-                flush_udp(plan)
+        flush_udp(plan)
         _inside(fd, lambda: _configure(plan))
     except (OSError, VitrineError) as error:
         _undo(plan, lock_path)
@@ -205,7 +205,8 @@ def connect(plan: dict[str, Any], netns_path: str, lock_path: str | None = None)
 def _make_pair(netlink: route.Netlink, plan: dict[str, Any], bridge: tuple[int, int], fd: int) -> None:
     index, mtu = bridge
     name = plan["host_if"]
-    pair = route.veth_create(name, index, plan["mtu"] or mtu, fd, plan["ifname"], plans.mac_bytes(plan["mac"]))
+    size, group, mac = plan["mtu"] or mtu, _group(plan["bridge"]), plans.mac_bytes(plan["mac"])
+    pair = route.veth_create(name, index, size, group, fd, plan["ifname"], mac)
     number, explanation = netlink.transact([pair])[0]
     if number == errno.EEXIST:
         # An earlier start's, whose network namespace the kernel has not taken down yet.
@@ -257,7 +258,7 @@ def disconnect(plan: dict[str, Any], lock_path: str | None = None) -> None:
     owner, address = plan["container_id"], plan["address"]
     with _Lock(lock_path):
         _remove_ports(plan, lambda holder, target: target == address and holder in (owner, ""))
-        flush_udp(plan)
+    flush_udp(plan)
 
 
 def _remove_ports(names: dict[str, Any], gone: Callable[[str, str], bool]) -> None:
@@ -310,10 +311,19 @@ def _teardown(netlink: route.Netlink, names: dict[str, Any], ports: list[str] | 
     except OSError as error:
         raise HostError(f"the table {names['table']} could not be removed: {error.strerror}") from None
     if ports is not None:
-        stale = [*ports, names["bridge"]]
-        netlink.transact([route.link_delete(name) for name in stale])
-        removed += stale
+        removed += [*ports, names["bridge"]]
+        netlink.transact([route.group_delete(_group(names["bridge"]))])
+        if _bridge_ports(netlink, names) is not None:
+            netlink.transact([route.link_delete(name) for name in (*ports, names["bridge"])])
     return removed
+
+
+def _group(bridge: str) -> int:
+    """The number that a bridge and its ports have as their group, so that they can be deleted in one go."""
+    value = 0
+    for byte in os.fsencode(bridge):
+        value = (value * 31 + byte) & 0x3FFFFFFF
+    return value | 0x40000000
 
 
 def _is_host_interface(name: str) -> bool:
