@@ -15,7 +15,7 @@ import os
 import struct
 
 from ..errors import StartFailed
-from ..linux import prctl
+from ..linux import features, prctl
 from ..linux.syscall import machine as _machine
 from ..linux.syscall import syscall
 
@@ -96,16 +96,15 @@ def load(program: bytes, no_new_privs: bool, flags: int | None = None) -> None:
     try:
         if no_new_privs:
             prctl.set_no_new_privs()
-        for attempt in (FLAG_SPEC_ALLOW, 0) if flags is None else (flags,):
-            try:
-                syscall("seccomp", SET_MODE_FILTER, attempt, header)
-                return
-            except OSError as error:
-                if error.errno == errno.ENOSYS and not flags:  # before Linux 3.17
-                    syscall("prctl", _PR_SET_SECCOMP, _MODE_FILTER, header, 0, 0)
-                    return
-                if error.errno != errno.EINVAL or not attempt or flags is not None:
-                    raise
+        if not features.has("seccomp"):  # before Linux 3.17
+            syscall("prctl", _PR_SET_SECCOMP, _MODE_FILTER, header, 0, 0)
+            return
+        try:
+            syscall("seccomp", SET_MODE_FILTER, FLAG_SPEC_ALLOW if flags is None else flags, header)
+        except OSError as error:
+            if error.errno != errno.EINVAL or flags is not None:
+                raise
+            syscall("seccomp", SET_MODE_FILTER, 0, header)
     except OSError as error:
         raise StartFailed(
             f"the seccomp filter cannot be loaded: {os.strerror(error.errno or 0)}",
