@@ -106,8 +106,8 @@ def attach_terminal(
     """
     pump = _Pump(fd, tty, stdin, parse_keys(detach_keys), stdin_fd, stdout_fd, stderr_fd)
     raw = tty and stdin and os.isatty(stdin_fd)
-    saved = _make_raw(stdin_fd) if raw else None
-    signals = _Signals(
+    saved = make_raw(stdin_fd) if raw else None
+    signals = Signals(
         (signal.SIGWINCH, signal.SIGCONT, *_LEAVING) if tty else _PROXIED if sig_proxy else (), may_be_default=True
     )
     try:
@@ -117,7 +117,7 @@ def attach_terminal(
     finally:
         signals.restore()
         if saved is not None:
-            _restore(stdin_fd, saved)
+            restore(stdin_fd, saved)
     if number:
         os.kill(os.getpid(), number)  # we were told to end: as we would have, but with the terminal in order
     return pump.code
@@ -140,7 +140,7 @@ class _Pump:
         self._detached = False
         self._ended = False
 
-    def run(self, signals: _Signals, *, proxy: bool, again_raw: bool) -> int:
+    def run(self, signals: Signals, *, proxy: bool, again_raw: bool) -> int:
         """Return 0 at the end, or the number of a signal that tells this process to end."""
         os.set_blocking(self._fd, False)
         while not self._ended:
@@ -151,7 +151,7 @@ class _Pump:
                             self.send_window()
                         elif number == signal.SIGCONT:
                             if again_raw:
-                                _make_raw(self._stdin_fd)
+                                make_raw(self._stdin_fd)
                             self.send_window()
                         elif proxy:
                             self._send(bytes((wire.SIGNAL, number)))
@@ -188,14 +188,14 @@ class _Pump:
             except BlockingIOError:
                 return
             except ConnectionResetError:
-                packet = b""
+                continue  # it did not read all that we sent; what it said before is still to be had
             if not packet:
                 raise MonitorLost(
                     "the connection to the container's monitor broke", hint="look with ps whether it still runs"
                 )
             kind = packet[0]
             if kind in self._outputs:
-                _write_all(self._outputs[kind], memoryview(packet)[1:])
+                write_all(self._outputs[kind], memoryview(packet)[1:])
             elif kind == wire.EXIT:
                 self.code, _oom = wire.parse_exit(packet)
                 self._ended = True
@@ -235,7 +235,7 @@ class _Pump:
             self._unsent.clear()  # what the monitor still said comes with the next read
 
 
-class _Signals:
+class Signals:
     """Collects signals on a descriptor while it lives; those that are ignored (nohup) stay ignored."""
 
     def __init__(self, numbers: tuple[int, ...], *, may_be_default: bool) -> None:
@@ -284,7 +284,7 @@ def window_size(fd: int) -> tuple[int, int] | None:
     return (rows, columns) if rows and columns else None
 
 
-def _make_raw(fd: int) -> list[Any] | None:
+def make_raw(fd: int) -> list[Any] | None:
     import termios
     import tty
 
@@ -296,7 +296,7 @@ def _make_raw(fd: int) -> list[Any] | None:
     return saved
 
 
-def _restore(fd: int, saved: list[Any]) -> None:
+def restore(fd: int, saved: list[Any]) -> None:
     import termios
 
     try:
@@ -305,7 +305,7 @@ def _restore(fd: int, saved: list[Any]) -> None:
         pass  # the terminal is gone
 
 
-def _write_all(fd: int, data: memoryview) -> None:
+def write_all(fd: int, data: memoryview) -> None:
     """Write all, also to a descriptor that somebody made non-blocking (ssh does)."""
     while data:
         try:

@@ -1,0 +1,250 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Commands in running containers, their streams joined to this process's, or captured."""
+
+from __future__ import annotations
+
+import os
+import select
+
+from ..errors import Conflict, InvalidInput
+from ..linux import process
+from ..runtime import capabilities
+from ..runtime import exec as runtime_exec
+from ..supervise import terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from .core import Engine
+
+_CHUNK = 1 << 16
+_TICK = 50  # milliseconds between two looks at a process that has no pidfd
+
+
+def plan(
+    engine: Engine,
+    name: str,
+    argv: Sequence[str],
+    *,
+    env: Sequence[str] = (),
+    user: str | None = None,
+    working_dir: str | None = None,
+    tty: bool = False,
+    privileged: bool = False,
+) -> dict[str, Any]:
+    """The exec plan of a command: the container's own process description with what is different.
+
+    Raises Conflict when the container does not run, InvalidInput.
+    """
+    record = engine.containers.record(name)
+    observed = engine.containers.running(record)
+    if observed["status"] == "paused":
+        raise Conflict(f"container {record.name!r} is paused", hint="unpause it first", value=name)
+    if not argv:
+        raise InvalidInput("there is no command to run", hint="name one", value="")
+    paths = engine.containers.paths(record.id)
+    spec = paths.read_json(paths.config)
+    given = {word.partition("=")[0]: word for word in (*spec["process"]["env"], *(["TERM=xterm"] if tty else ()), *env)}
+    described = {
+        **spec["process"],
+        "args": list(argv),
+        "env": list(given.values()),
+        "terminal": tty,
+        "cwd": working_dir or spec["process"]["cwd"],
+    }
+    if user is not None:
+        described["user"] = {"username": user}
+    if privileged:
+        names = list(capabilities.resolve((), (), True))
+        described["capabilities"] = dict.fromkeys(("bounding", "effective", "permitted"), names)
+        spec = {**spec, "annotations": {**spec["annotations"], "io.vitrine.seccomp": "unconfined"}}
+    return runtime_exec.compile_exec(
+        described,
+        pid=observed["pid"],
+        start_time=observed["start_time"],
+        cgroup=engine.containers.cgroup(record.id),
+        spec=spec,
+        seccomp_cache=f"{engine.settings.run_root}/cache",
+    )
+
+
+def run(
+    engine: Engine, name: str, argv: Sequence[str], *, stdin: bool = False, detach: bool = False, **how: Any
+) -> int:
+    """Run a command joined to this process's streams; returns its exit code (128 + n for a signal), 0 if detached."""
+    compiled = plan(engine, name, argv, **how)
+    if detach:
+        runtime_exec.spawn(compiled, None)
+        return 0
+    if how.get("tty"):
+        return _with_terminal(compiled, stdin)
+    return _with_pipes(
+        compiled, 0 if stdin else None, {1: lambda data: _write(1, data), 2: lambda data: _write(2, data)}
+    )
+
+
+def capture(
+    engine: Engine, name: str, argv: Sequence[str], *, input_data: bytes = b"", **how: Any
+) -> tuple[int, bytes, bytes]:
+    """Run a command and return (exit code, standard output, standard error)."""
+    out, err = bytearray(), bytearray()
+    code = _with_pipes(plan(engine, name, argv, **how), input_data, {1: out.extend, 2: err.extend})
+    return code, bytes(out), bytes(err)
+
+
+def _exit_code(status: int) -> int:
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _with_terminal(compiled: dict[str, Any], stdin: bool) -> int:
+    child = runtime_exec.spawn(compiled, None)
+    try:
+        terminal.relay(child.console_fd, stdin=stdin)
+    finally:
+        os.close(child.console_fd)
+    return _exit_code(child.wait())
+
+
+def _with_pipes(
+    compiled: dict[str, Any], source: int | bytes | None, sinks: dict[int, Callable[[bytes], object]]
+) -> int:
+    """Feed and drain a process through pipes of our own: what is behind ours (a terminal, a file) stays outside.
+
+    source: a descriptor to read standard input from, the input itself, or None for none.
+    """
+    inputs = os.pipe2(os.O_CLOEXEC) if source is not None else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), -1)
+    outputs = {number: os.pipe2(os.O_CLOEXEC) for number in sinks}
+    try:
+        child = runtime_exec.spawn(compiled, (inputs[0], outputs[1][1], outputs[2][1]))
+    except BaseException:
+        for fd in (*inputs, *(fd for pair in outputs.values() for fd in pair)):
+            if fd >= 0:
+                os.close(fd)
+        raise
+    for fd in (inputs[0], outputs[1][1], outputs[2][1]):
+        os.close(fd)
+    pump = _Pump(child.pid, source, inputs[1], {outputs[number][0]: sink for number, sink in sinks.items()})
+    try:
+        pump.run()
+    finally:
+        pump.close()
+    return _exit_code(child.wait())
+
+
+class _Pump:
+    """Moves bytes until the process has ended and what it wrote is read; who it left behind is not waited for."""
+
+    def __init__(
+        self, pid: int, source: int | bytes | None, target: int, sinks: dict[int, Callable[[bytes], object]]
+    ) -> None:
+        self._pidfd = process.pidfd_open(pid)
+        self._pid = pid
+        self._source = source if isinstance(source, int) else -1
+        self._pending = source if isinstance(source, bytes) else b""
+        self._target = target
+        self._sinks = dict(sinks)
+        self._poll = select.poll()
+        for fd in sinks:
+            os.set_blocking(fd, False)
+            self._poll.register(fd, select.POLLIN)
+        if self._pidfd >= 0:
+            self._poll.register(self._pidfd, select.POLLIN)
+        if target >= 0:
+            os.set_blocking(target, False)
+        self._watch_input()
+
+    def _watch_input(self) -> None:
+        """Wait for the pipe while something is to be written, else for the source."""
+        if self._target < 0:
+            return
+        if self._pending:
+            self._poll.register(self._target, select.POLLOUT)
+            if self._source >= 0:
+                self._unwatch(self._source)
+        elif self._source >= 0:
+            self._poll.register(self._source, select.POLLIN)
+            self._unwatch(self._target)
+        else:
+            self._end_input()
+
+    def _unwatch(self, fd: int) -> None:
+        try:
+            self._poll.unregister(fd)
+        except KeyError:
+            pass
+
+    def _end_input(self) -> None:
+        if self._source >= 0:
+            self._unwatch(self._source)
+        if self._target >= 0:
+            self._unwatch(self._target)
+            os.close(self._target)
+        self._source = self._target = -1
+
+    def run(self) -> None:
+        """Work until the process has ended."""
+        ended = False
+        while not ended:
+            for fd, _events in self._poll.poll(-1 if self._pidfd >= 0 else _TICK):
+                if fd == self._pidfd:
+                    ended = True
+                elif fd in self._sinks:
+                    self._drain(fd)
+                elif fd == self._target:
+                    self._feed()
+                elif fd == self._source:
+                    self._pending = os.read(fd, _CHUNK)
+                    if self._pending:
+                        self._watch_input()
+                    else:
+                        self._end_input()
+            if self._pidfd < 0:
+                flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+                ended = os.waitid(os.P_PID, self._pid, flags) is not None
+        for fd in list(self._sinks):
+            while fd in self._sinks and self._drain(fd):
+                pass
+
+    def _feed(self) -> None:
+        try:
+            self._pending = self._pending[os.write(self._target, self._pending) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._end_input()
+            return
+        if not self._pending:
+            self._watch_input()
+
+    def _drain(self, fd: int) -> bool:
+        """Pass one piece on; False when there is none at the moment, or no more."""
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        if data:
+            self._sinks[fd](data)
+            return True
+        self._unwatch(fd)
+        del self._sinks[fd]
+        os.close(fd)
+        return False
+
+    def close(self) -> None:
+        """Close every descriptor of ours."""
+        self._end_input()
+        for fd in self._sinks:
+            os.close(fd)
+        self._sinks.clear()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
