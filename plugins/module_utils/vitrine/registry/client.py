@@ -123,12 +123,13 @@ class Client:
         progress: Progress | None = None,
         on_layer: Callable[[int, Descriptor], object] | None = None,
         have_layer: Callable[[str], bool] | None = None,
+        on_config: Callable[[ImageConfig], object] | None = None,
     ) -> Pulled:
         """Fetch an image: its layers into blobs (store.blobs), several at once.
 
         platform: "os/arch[/variant]", None: the host's. on_layer(index, descriptor) is called in the caller's thread
         as each layer's blob is in the store, in no certain order. have_layer(chain id) tells that a layer need not be
-        fetched; on_layer is not called for it. Raises ImageNotFound, Unauthorized, RegistryUnreachable,
+        fetched; on_layer is not called for it. on_config is called before any of them. Raises ImageNotFound, Unauthorized, RegistryUnreachable,
         UnsupportedContent, ContentMismatch, RegistryError, DiskFull.
         """
         ref = _reference(ref)
@@ -137,7 +138,10 @@ class Client:
         top, found, image = self._choose(ref, wanted)
         image.require_image()
         sessions = self._order(ref, found.session)
-        config, chain_ids = self._config(sessions, ref, image, platform)
+        config, parsed = self._config(sessions, ref, image, platform)
+        if on_config is not None:
+            on_config(parsed)
+        chain_ids = parsed.chain_ids
         layers = list(enumerate(image.layers))
         if have_layer is not None:
             layers = [(index, layer) for index, layer in layers if not have_layer(chain_ids[index])]
@@ -224,8 +228,8 @@ class Client:
         ref: reference.Reference,
         image: manifests.Manifest,
         asked: str | None,
-    ) -> tuple[bytes, tuple[str, ...]]:
-        """Return the configuration, as received, and the chain ids of the layers."""
+    ) -> tuple[bytes, ImageConfig]:
+        """Return the configuration as received, and read."""
         for session in sessions:
             try:
                 data = download.fetch_small(session, ref.repository, image.config, MAX_CONFIG)
@@ -245,7 +249,7 @@ class Client:
                 hint="choose one of these platforms",
                 value=asked,
             )
-        return data, config.chain_ids
+        return data, config
 
     def _fetch_layers(
         self,
