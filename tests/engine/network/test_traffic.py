@@ -72,6 +72,25 @@ def test_a_udp_client_that_goes_on_follows_the_port_to_its_new_container(world):
     assert world.outside.ask("192.0.2.1", 5353, "udp", source=4000) == "container2 192.0.2.2"
 
 
+def test_an_old_udp_flow_does_not_reach_who_has_the_address_next(world):
+    one = world.container("1", [["", 5353, 53, "udp"]])
+    one.serve("udp", 53)
+    assert world.outside.ask("192.0.2.1", 5353, "udp", source=4000) == "container1 192.0.2.2"
+    links.disconnect(one.plan, world.lock)
+    one.end()
+    again = world.container("1")
+    again.serve("udp", 53)
+    assert world.outside.ask("192.0.2.1", 5353, "udp", source=4000).startswith("no:")
+
+
+def test_a_udp_client_from_before_the_start_reaches_the_container(world):
+    links.setup_host(world.plan("1"), world.lock)  # the kernel follows connections from now on
+    assert world.outside.ask("192.0.2.1", 5353, "udp", source=4000).startswith("no:")
+    one = world.container("1", [["", 5353, 53, "udp"]])
+    one.serve("udp", 53)
+    assert world.outside.ask("192.0.2.1", 5353, "udp", source=4000) == "container1 192.0.2.2"
+
+
 def test_containers_go_out_with_the_hosts_address(world):
     one = world.container("1")
     world.outside.serve("tcp", 7000)
@@ -86,6 +105,17 @@ def test_nobody_outside_reaches_a_containers_own_address(world):
     one.serve("tcp", 81)
     assert world.outside.ask(one.address, 80).startswith("no:")
     assert world.outside.ask(one.address, 81).startswith("no:")
+
+
+@pytest.mark.parametrize("barrier", ["early", "forward"])
+def test_addresses_stay_shut_when_one_of_the_two_barriers_is_gone(world, driver, barrier):
+    one = world.container("1")
+    one.serve("tcp", 80)
+    if driver == "nf_tables":
+        subprocess.run(["nft", "flush", "chain", "ip", world.settings.table, barrier], check=True)
+    else:
+        subprocess.run(["iptables", "-t", {"early": "raw", "forward": "filter"}[barrier], "-F"], check=True)
+    assert world.outside.ask(one.address, 80).startswith("no:")
 
 
 def test_a_container_does_not_reach_what_listens_on_the_hosts_loopback(world):
@@ -139,6 +169,13 @@ def test_a_stale_mapping_in_the_way_is_replaced(world):
     assert world.outside.ask("192.0.2.1", 8080) == "container2 192.0.2.2"
     links.disconnect(one.plan, world.lock)  # comes late, and takes nothing of the other
     assert world.outside.ask("192.0.2.1", 8080) == "container2 192.0.2.2"
+
+
+def test_a_late_disconnect_takes_nothing_from_who_has_the_address_now(world):
+    one = world.container("1", [["", 8080, 80, "tcp"]])
+    one.serve("tcp", 80)
+    links.disconnect({**one.plan, "container_id": "2" * 64}, world.lock)
+    assert world.outside.ask("192.0.2.1", 8080) == "container1 192.0.2.2"
 
 
 def test_a_disconnected_container_is_not_published_any_more(world):
