@@ -59,10 +59,8 @@ def pull(
         finally:
             unpacking.close()
     image_id = store.images.add(pulled.config, manifest=pulled.manifest, manifest_type=pulled.manifest_type)
-    if reference.tag:
-        store.images.tag(reference.replace(digest=None).canonical, image_id, manifest_digest=pulled.repo_digest)
-    else:
-        store.images.tag(reference.canonical, image_id)
+    name = reference.replace(digest=None) if reference.tag else reference
+    store.images.tag(name.canonical, image_id, manifest_digest=pulled.repo_digest)
     return image_id
 
 

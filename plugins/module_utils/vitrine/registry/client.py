@@ -129,8 +129,8 @@ class Client:
 
         platform: "os/arch[/variant]", None: the host's. on_layer(index, descriptor) is called in the caller's thread
         as each layer's blob is in the store, in no certain order. have_layer(chain id) tells that a layer need not be
-        fetched; on_layer is not called for it. on_config is called before any of them. Raises ImageNotFound, Unauthorized, RegistryUnreachable,
-        UnsupportedContent, ContentMismatch, RegistryError, DiskFull.
+        fetched; on_layer is not called for it. on_config is called before any of them. Raises ImageNotFound,
+        Unauthorized, RegistryUnreachable, UnsupportedContent, ContentMismatch, RegistryError, DiskFull.
         """
         ref = _reference(ref)
         wanted = _platform(platform)
