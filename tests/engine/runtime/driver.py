@@ -120,10 +120,10 @@ def main() -> None:
         stdin_out, stdin_in = os.pipe()
         out, into = os.pipe()
         begun = time.monotonic()
+        result["warnings"] = cgroups.create(group) if group else []
         process = start.create(plan, None if tty else (stdin_out, into, into))
         process.proceed()
         result["ms"]["start"] = (time.monotonic() - begun) * 1e3
-        result["warnings"] = process.warnings
         os.close(into)
         os.close(stdin_out)
         if request.get("exec"):

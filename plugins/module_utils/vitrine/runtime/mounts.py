@@ -76,7 +76,7 @@ class Executor:
             top = [(upper, "rw")] if upper else []
             mount.aufs([*top, *((path, "ro+wh") for path in lowers)], place)
         else:
-            place = lowers[0]
+            place = upper or lowers[0]
             source = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 mount.bind(source, source)

@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 class InitProcess:
     """A container's first process. console_fd: the terminal's master after proceed(), or -1; the caller closes it."""
 
-    def __init__(self, pid: int, sock: Any, warnings: list[str]) -> None:
+    def __init__(self, pid: int, sock: Any) -> None:
         self.pid = pid
         self.start_time = process.start_time(pid) or 0
         self.pidfd = process.pidfd_open(pid)
         self.netns_path = f"/proc/{pid}/ns/net"
         self.console_fd = -1
-        self.warnings = warnings
         self._sock = sock
         self._ready = False
 
@@ -118,13 +117,12 @@ def _confine_devices(plan: dict[str, Any]) -> None:
 
 
 def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProcess:
-    """Make the cgroups and clone init, which mounts the root meanwhile and then waits for proceed().
+    """Clone init, which enters its cgroups (cgroups.create has made them), mounts, and then waits for proceed().
 
     stdio: descriptors for the command's standard input, output and error; None with a terminal, or for /dev/null.
-    The caller has one thread and runs in the sealed interpreter. Raises StartFailed, HostError.
+    The caller has one thread and runs in the sealed interpreter. Raises StartFailed.
     """
     features.set_without(set(plan["without"]) | features.without())
-    warnings = cgroups.create(plan["cgroup"]) if plan["cgroup"] else []
     _confine_devices(plan)
     joined = _open_joined(plan)
     null = -1
@@ -149,7 +147,7 @@ def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProc
             ours.close()
             init.Init(plan, theirs, joined, inside).main(stdio)
         theirs.close()
-        return InitProcess(pid, ours, warnings)
+        return InitProcess(pid, ours)
     except OSError as error:
         ours.close()
         theirs.close()
