@@ -91,9 +91,11 @@ class System:
     def _bury(self, paths: Paths, observed: dict[str, Any]) -> list[str]:
         """Record an end that nobody recorded, and release what the container held."""
         recorded = states.read(paths.state)
+        if recorded["status"] == observed["status"] and os.listdir(paths.run) == [states.LOCK]:
+            remove_tree(paths.run)  # its monitor did all that is below, and cannot remove its own lock
+            return []
         if recorded["status"] != observed["status"]:
-            final = {key: observed[key] for key in recorded}
-            states.write(paths.state, final)
+            states.write(paths.state, {key: observed[key] for key in recorded})
         self._clean(paths)
         try:
             record = self.engine.store.containers.get(paths.id)
@@ -180,7 +182,7 @@ class System:
             "ContainersStopped": len(rows) - states_seen.count("running") - states_seen.count("paused"),
             "Images": len(self.engine.store.images.list()),
             "Driver": self.engine.store.layers.driver_name,
-            "CgroupVersion": layout.kind,
+            "CgroupVersion": layout.version,
             "KernelVersion": uname.release,
             "Architecture": uname.machine,
             "Name": uname.nodename,
