@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 ---
 module: container
 short_description: Manage containers
+version_added: 0.1.0
 author:
   - The Vitrine authors (@vitrine-containers)
 description:

@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 ---
 module: container_commit
 short_description: Make an image of what a container changed
+version_added: 0.1.0
 author:
   - The Vitrine authors (@vitrine-containers)
 description:

@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 ---
 module: container_image
 short_description: Pull, build, make, load, tag, push and remove images
+version_added: 0.1.0
 author:
   - The Vitrine authors (@vitrine-containers)
 description:

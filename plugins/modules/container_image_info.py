@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 ---
 module: container_image_info
 short_description: Look at images
+version_added: 0.1.0
 author:
   - The Vitrine authors (@vitrine-containers)
 description:

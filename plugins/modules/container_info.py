@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 ---
 module: container_info
 short_description: Look at a container
+version_added: 0.1.0
 author:
   - The Vitrine authors (@vitrine-containers)
 description:

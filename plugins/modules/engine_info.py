@@ -10,6 +10,7 @@ DOCUMENTATION = r"""
 ---
 module: engine_info
 short_description: Look at the engine and what its host offers
+version_added: 0.1.0
 author:
   - The Vitrine authors (@vitrine-containers)
 description:
