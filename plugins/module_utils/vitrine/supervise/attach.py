@@ -105,11 +105,9 @@ def attach_terminal(
     Raises MonitorLost, and BrokenPipeError when nobody reads our output any more.
     """
     pump = _Pump(fd, tty, stdin, parse_keys(detach_keys), stdin_fd, stdout_fd, stderr_fd)
-    raw = tty and stdin and os.isatty(stdin_fd)
-    saved = make_raw(stdin_fd) if raw else None
-    signals = Signals(
-        (signal.SIGWINCH, signal.SIGCONT, *_LEAVING) if tty else _PROXIED if sig_proxy else (), may_be_default=True
-    )
+    wanted = (signal.SIGWINCH, signal.SIGCONT, *_LEAVING) if tty else _PROXIED if sig_proxy else ()
+    signals = Signals(wanted)  # before the terminal is raw: from here on we end in order
+    saved = make_raw(stdin_fd) if tty and stdin and os.isatty(stdin_fd) else None
     try:
         if tty:
             pump.send_window()
@@ -238,7 +236,7 @@ class _Pump:
 class Signals:
     """Collects signals on a descriptor while it lives; those that are ignored (nohup) stay ignored."""
 
-    def __init__(self, numbers: tuple[int, ...], *, may_be_default: bool) -> None:
+    def __init__(self, numbers: tuple[int, ...]) -> None:
         self.fd = -1
         self._old: dict[int, Any] = {}
         if not numbers:

@@ -175,7 +175,7 @@ class Clients:
             except BlockingIOError:
                 pass
             except OSError:
-                self.drop(client)
+                self._mute(client)
                 return
         client.queue.append(packet)
         client.waiting += len(packet)
@@ -194,9 +194,17 @@ class Clients:
         except BlockingIOError:
             pass
         except OSError:
-            self.drop(client)
+            self._mute(client)
             return
         del client.queue[:done]
+        self._watch(client)
+
+    def _mute(self, client: Client) -> None:
+        """It takes nothing any more, but what it sent before it went (that it detaches) is still to be read."""
+        client.queue.clear()
+        client.waiting = 0
+        client.output = client.hold = False
+        client.told_exit = True
         self._watch(client)
 
     # -- from the clients ---------------------------------------------------------------------------------------------
@@ -219,6 +227,8 @@ class Clients:
                 packet = client.sock.recv(wire.CHUNK + 16)
             except BlockingIOError:
                 return
+            except ConnectionResetError:
+                continue  # it left something unread; what it sent before is still to be had
             except OSError:
                 packet = b""
             if not packet:

@@ -86,10 +86,10 @@ def parse_time(text: str, now_ns: int) -> int:
     from calendar import timegm
     from time import strptime
 
-    if re.fullmatch(r"\d{1,11}(\.\d{1,9})?", text):
+    if re.fullmatch(r"\d{1,11}(\.\d{1,9})?", text, re.ASCII):
         seconds, _dot, rest = text.partition(".")
         return int(seconds) * 10**9 + int(rest.ljust(9, "0"))
-    if text and re.fullmatch(r"(\d+(?:\.\d+)?(?:h|ms|m|s))+", text):
+    if text and re.fullmatch(r"(\d+(?:\.\d+)?(?:h|ms|m|s))+", text, re.ASCII):
         units = {"h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000}
         parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", text)
         return now_ns - sum(int(float(number) * units[unit]) for number, unit in parts)

@@ -24,7 +24,7 @@ def relay(master: int, *, stdin: bool, stdin_fd: int = 0, stdout_fd: int = 1) ->
     """
     raw = stdin and os.isatty(stdin_fd)
     saved = make_raw(stdin_fd) if raw else None
-    signals = Signals((signal.SIGWINCH,), may_be_default=True)
+    signals = Signals((signal.SIGWINCH,))
     try:
         _resize(master, stdin_fd)
         poll = select.poll()
