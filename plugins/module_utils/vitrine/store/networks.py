@@ -1,0 +1,56 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Networks by name: what a network is made of is its owner's business, here it is one JSON object."""
+
+from __future__ import annotations
+
+import json
+
+from ..errors import Conflict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from . import Store
+
+
+class Networks:
+    """The networks of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, name: str) -> dict[str, Any] | None:
+        """Return a network's object, or None."""
+        row = self._store.db.row("SELECT value FROM networks WHERE name = ?", name)
+        return json.loads(row[0]) if row else None
+
+    def create(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
+        """Record a network unless another command was faster; returns what is recorded."""
+        db = self._store.db
+        with db.transaction():
+            db.run("INSERT OR IGNORE INTO networks VALUES (?, ?)", name, json.dumps(value, sort_keys=True))
+            return self.get(name) or value
+
+    def update(self, name: str, value: dict[str, Any]) -> None:
+        """Replace a network's object."""
+        self._store.db.run("INSERT OR REPLACE INTO networks VALUES (?, ?)", name, json.dumps(value, sort_keys=True))
+
+    def list(self) -> dict[str, dict[str, Any]]:
+        """Return all networks by name."""
+        return {name: json.loads(text) for name, text in self._store.db.rows("SELECT * FROM networks ORDER BY name")}
+
+    def remove(self, name: str) -> bool:
+        """Remove a network; returns False when there was none. Raises Conflict while containers hold its addresses."""
+        db = self._store.db
+        with db.transaction():
+            holders = db.column("SELECT container_id FROM leases WHERE network = ?", name)
+            if holders:
+                raise Conflict(
+                    f"network {name!r} is used by {len(holders)} containers",
+                    hint="remove them first",
+                    value=name,
+                )
+            return db.run("DELETE FROM networks WHERE name = ?", name) > 0

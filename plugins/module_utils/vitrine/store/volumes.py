@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Named volumes: directories that outlive containers."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ..errors import Conflict, InvalidInput, NotFound
+from ..record import Record
+from .disk import make_directory, writing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import Store
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")
+
+
+class Volume(Record):
+    """One volume. created: RFC 3339 text. labels: JSON text. path: the directory that is mounted."""
+
+    name: str
+    created: str
+    labels: str
+    path: str
+
+
+class Volumes:
+    """The volumes of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.root = os.path.join(store.root, "volumes")
+
+    def path(self, name: str) -> str:
+        """Return the directory of a volume, there or not. Raises InvalidInput for a malformed name."""
+        if not _NAME.match(name):
+            raise InvalidInput(
+                f"{name!r} is not a volume's name",
+                hint="use letters, digits, '_', '.' and '-', beginning with a letter or digit, at most 128",
+                value=name,
+            )
+        return f"{self.root}/{name}/_data"
+
+    def create(self, name: str, *, created: str = "", labels: str = "{}") -> bool:
+        """Make a volume; returns False when it exists. Raises InvalidInput, DiskFull."""
+        path = self.path(name)
+        if os.path.isdir(path) and self._store.db.row("SELECT 1 FROM volumes WHERE name = ?", name):
+            return False
+        with writing(path, "the volume was not made"):
+            make_directory(self.root)
+            make_directory(os.path.dirname(path), 0o701)
+            make_directory(path, 0o755)
+        return self._store.db.run("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?)", name, created, labels) > 0
+
+    def get(self, name: str) -> Volume:
+        """Return a volume. Raises NotFound."""
+        row = self._store.db.row("SELECT name, created, labels FROM volumes WHERE name = ?", name)
+        if row is None:
+            raise NotFound(f"no such volume: {name}", hint="vitrine volume ls lists them", value=name)
+        return Volume(*row, self.path(name))
+
+    def list(self) -> list[Volume]:
+        """Return all volumes by name."""
+        rows = self._store.db.rows("SELECT name, created, labels FROM volumes ORDER BY name")
+        return [Volume(*row, self.path(row[0])) for row in rows]
+
+    def remove(self, name: str, *, users: tuple[str, ...] = ()) -> bool:
+        """Remove a volume and all that is in it; returns False when there was none.
+
+        users: names of containers that mount it; Raises Conflict when there are any.
+        """
+        from ..linux.fs import remove_tree
+
+        folder = os.path.dirname(self.path(name))
+        if users:
+            raise Conflict(
+                f"volume {name!r} is used by container {users[0]!r}", hint="remove the container first", value=name
+            )
+        found = self._store.db.run("DELETE FROM volumes WHERE name = ?", name) > 0
+        if os.path.isdir(folder):
+            remove_tree(folder)
+        return found
