@@ -104,11 +104,11 @@ def commit(
 def _diff(engine: Engine, record: Any, *, pause: bool, dry_run: bool) -> str | None:
     """The diff id of what the container changed, None for nothing; unless dry_run the layer is in the store then."""
     layers = engine.store.layers
-    folder = engine.containers.paths(record.id).folder
+    upper = layers.driver.writable(engine.containers.paths(record.id).folder)
     with _Paused(engine, record.id, pause and not dry_run):
         if dry_run:
-            return layers.diff_id(folder, record.chain_id)
-        layer = layers.commit(folder, record.chain_id)
+            return layers.diff_id(upper, parent=record.chain_id)
+        layer = layers.commit_upper(upper, parent=record.chain_id)
         return layer.diff_id if layer else None
 
 

@@ -8,7 +8,6 @@ While one layer downloads, others are unpacked by worker processes; an image get
 
 from __future__ import annotations
 
-from ..oci import digest as digests
 from ..oci import reference as references
 from ..registry import Client
 from .archives import image_manifest
@@ -76,23 +75,18 @@ class _Unpacking:
     def begin(self, config: ImageConfig) -> None:
         """The image's configuration is here, and with it the names of the layers' contents."""
         self._config = config
-        self._unpacker = self._engine.store.layers.unpacker(on_done=self._done)
+        self._unpacker = self._engine.store.layers.unpacker(progress=self._progress)
 
     def add(self, index: int, descriptor: Descriptor) -> None:
         """A layer's blob is here."""
-        if self._progress:
-            self._progress({"id": digests.short(descriptor.digest), "status": "Extracting"})
         self._unpacker.add(
-            descriptor.digest,
+            self._engine.store.blobs.path(descriptor.digest),
             descriptor.media_type,
+            digest=descriptor.digest,
             diff_id=self._config.diff_ids[index],
             chain_id=self._config.chain_ids[index],
             parent=self._config.chain_ids[index - 1] if index else None,
         )
-
-    def _done(self, digest: str) -> None:
-        if self._progress:
-            self._progress({"id": digests.short(digest), "status": "Pull complete"})
 
     def finish(self) -> None:
         """Wait until all layers are in the store."""
