@@ -13,15 +13,17 @@ reach nothing else, else the official archive.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 
 from ..errors import DiskFull, HostError, InvalidInput
-from ..linux import command, fs
+from ..linux import command
 from ..oci import reference as references
 from . import distributions, sweep
 from .distributions import Distribution, Source
+from .workdir import WorkDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
     from ..store import Store
 
+    Progress = Callable[[dict[str, Any]], None]
+    Fill = Callable[["_Plan", str, str], None]
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PREFIX = "bootstrap-"
 _KEYRING_TEXT = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._+-"
 
 
@@ -65,7 +69,7 @@ def bootstrap(
     components: Sequence[str] | None = None,
     keyring: str | None = None,
     architecture: str | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """Make the image ``reference`` from its distribution's packages and return its id ("sha256:...").
 
@@ -93,33 +97,34 @@ def bootstrap(
         architecture=architecture,
     )
     fill = _program(plan.distribution)
-    work, lock = _begin(store.root)
     try:
-        root = os.path.join(work, "root")
-        os.mkdir(root, 0o755)
-        started = time.time()
-        _tell(progress, plan, f"Installing packages with {fill.__name__[1:]}")
-        fill(plan, root, work)
-        _settle(plan, root)
-        sweep.sweep(root)
-        epoch = sweep.newest_packaged(root, started)
-        sweep.date_accounts(root, epoch)
-        _tell(progress, plan, "Importing")
-        layer = store.layers.import_tree(root, parent=None, clamp_mtime=epoch)
-        config = json.dumps(_image_config(plan, layer.diff_id, epoch), separators=(",", ":"), sort_keys=True).encode()
-        image_id: str = store.images.add(config, [layer.diff_id])
-        store.images.tag(name.canonical, image_id)
+        with WorkDirectory(store.root) as work:
+            return _make(store, name.canonical, plan, fill, work, progress)
     except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
                 f"no space left in {store.root} for a base image of {plan.distribution.name} {plan.suite}",
                 hint="free some space: half a GiB is needed for a small image",
                 value=store.root,
             ) from None
         raise
-    finally:
-        fs.remove_tree(work)
-        os.close(lock)
+
+
+def _make(store: Store, name: str, plan: _Plan, fill: Fill, work: str, progress: Progress | None) -> str:
+    root = os.path.join(work, "root")
+    os.mkdir(root, 0o755)
+    started = time.time()
+    _tell(progress, plan, f"Installing packages with {fill.__name__[1:]}")
+    fill(plan, root, work)
+    _settle(plan, root)
+    sweep.sweep(root)
+    epoch = sweep.newest_packaged(root, started)
+    sweep.date_accounts(root, epoch)
+    _tell(progress, plan, "Importing")
+    layer = store.layers.import_tree(root, parent=None, clamp_mtime=epoch)
+    config = json.dumps(_image_config(plan, layer.diff_id, epoch), separators=(",", ":"), sort_keys=True).encode()
+    image_id: str = store.images.add(config, [layer.diff_id])
+    store.images.tag(name, image_id)
     _tell(progress, plan, "Complete")
     return image_id
 
@@ -191,7 +196,7 @@ def _read(path: str) -> str:
         return ""
 
 
-def _program(distribution: Distribution) -> Callable[[_Plan, str, str], None]:
+def _program(distribution: Distribution) -> Fill:
     if distribution.family == "rpm":
         if command.which("dnf"):
             return _dnf
@@ -277,7 +282,7 @@ def _run(argv: list[str], work: str, stdin: bytes | None = None) -> None:
     text = (done.stdout + b"\n" + done.stderr).decode("utf-8", "replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if any("No space left on device" in line for line in lines):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     telling = [line for line in lines if line.startswith(("E:", "Err:", "W:", "Error:"))] or lines
     program = argv[2] if argv[0] == "chroot" else argv[0]
     raise HostError(
@@ -328,44 +333,6 @@ def _image_config(plan: _Plan, diff_id: str, epoch: int) -> dict[str, Any]:
     return config
 
 
-# -- the work directory ----------------------------------------------------------------------------------------------
-
-
-def _begin(store_root: str) -> tuple[str, int]:
-    """Make a work directory that is locked as long as its maker lives; remove those whose maker is dead."""
-    parent = os.path.join(store_root, "tmp")
-    os.makedirs(parent, 0o700, exist_ok=True)
-    for name in os.listdir(parent):
-        if name.startswith(_PREFIX):
-            _remove_if_dead(os.path.join(parent, name))
-    work = os.path.join(parent, _PREFIX + os.urandom(6).hex())
-    os.mkdir(work, 0o700)
-    lock = fs.lock(os.path.join(work, "lock"))
-    return work, lock
-
-
-def _remove_if_dead(path: str) -> None:
-    import fcntl
-
-    try:
-        fd = os.open(os.path.join(path, "lock"), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        # Its maker is between mkdir and the lock, or died there: an hour is long enough to tell.
-        try:
-            if time.time() - os.lstat(path).st_mtime > 3600:
-                fs.remove_tree(path)
-        except FileNotFoundError:
-            pass
-        return
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fs.remove_tree(path)
-    except BlockingIOError:
-        pass
-    finally:
-        os.close(fd)
-
-
-def _tell(progress: Callable[[dict[str, Any]], None] | None, plan: _Plan, status: str) -> None:
+def _tell(progress: Progress | None, plan: _Plan, status: str) -> None:
     if progress is not None:
         progress({"id": f"{plan.distribution.name} {plan.suite}", "status": status})
