@@ -178,8 +178,9 @@ def logs(engine: Engine, options: Options, operands: list[str]) -> int:
         timestamps=options.timestamps,
     )
     for stream, data in lines:
+        fd = 2 if stream == "stderr" else 1
         while data:
-            data = data[os.write(stream, data) :]
+            data = data[os.write(fd, data) :]
     return 0
 
 
@@ -272,7 +273,7 @@ def _stats_rows(engine: Engine, names: list[str], pause: float) -> list[dict[str
                 "CPUPerc": f"{busy * 100:.2f}%",
                 "MemUsage": f"{_binary(used)} / {_binary(limit)}",
                 "MemPerc": f"{100 * used / limit:.2f}%" if limit else "0.00%",
-                "BlockIO": f"{size(after['io_read'])} / {size(after['io_write'])}",
+                "BlockIO": f"{size(after['io_read_bytes'])} / {size(after['io_write_bytes'])}",
                 "PIDs": str(after["pids"]),
             }
         )

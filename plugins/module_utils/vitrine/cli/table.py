@@ -43,19 +43,19 @@ def seconds_of(stamp: str) -> float | None:
         return None
 
 
-def moment(text: str) -> float:
-    """Seconds since the epoch of what a user writes: RFC 3339, seconds, or a duration before now ("10m")."""
+def moment(text: str) -> int:
+    """Nanoseconds since 1970 of what a user writes: RFC 3339, seconds, or a duration before now ("10m")."""
     from ..engine import parse
 
     stamp = seconds_of(text)
     if stamp is not None:
-        return stamp
+        return int(stamp * 10**9)
     try:
-        return float(text)
+        return int(float(text) * 10**9)
     except ValueError:
         pass
     try:
-        return time.time() - parse.duration(text) / 10**9
+        return time.time_ns() - parse.duration(text)
     except InvalidInput:
         raise InvalidInput(
             f"invalid time {text!r}", hint="write 2026-01-31T10:00:00Z, seconds since 1970, or 10m", value=text

@@ -325,8 +325,11 @@ class Containers:
 
     # -- logs ---------------------------------------------------------------------------------------------------
 
-    def logs(self, name: str, **how: Any) -> Iterator[tuple[int, bytes]]:
-        """The container's output (supervise.logs.read). Raises Conflict when its log driver keeps none."""
+    def logs(self, name: str, **how: Any) -> Iterator[tuple[str, bytes]]:
+        """The container's output as (stream, bytes) of each entry (supervise.logs.read).
+
+        Raises Conflict when its log driver keeps none.
+        """
         from ..supervise import logs
 
         record = self.record(name)
@@ -338,7 +341,7 @@ class Containers:
                 value=record.name,
             )
         paths = Paths(self.engine, record.id)
-        return logs.read(paths.log, state_path=paths.state, run_dir=paths.run, **how)
+        return logs.read(paths.log, alive=logs.follower(paths.run), **how)
 
     # -- in and out ---------------------------------------------------------------------------------------------
 
