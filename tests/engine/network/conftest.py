@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+
 from vitrine.linux import features
 from vitrine.linux import netlink as route
 from vitrine.linux.namespaces import FLAGS, setns, unshare

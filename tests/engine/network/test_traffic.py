@@ -9,8 +9,10 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
 from vitrine.errors import InvalidInput, PortInUse
 from vitrine.network import links, plan, ports
 from vitrine.settings import Settings
@@ -130,8 +132,7 @@ def test_a_container_does_not_reach_what_listens_on_the_hosts_loopback(world):
     assert one.run("ip", "route", "get", "127.0.0.1").startswith("127.0.0.1 via 10.83.0.1 dev eth0")
     assert world.host.ask("127.0.0.1", 9000).startswith("host ")
     assert one.ask("127.0.0.1", 9000).startswith("no:")
-    before = open("/proc/sys/net/ipv4/conf/all/route_localnet").read()
-    assert before.strip() == "0"
+    assert Path("/proc/sys/net/ipv4/conf/all/route_localnet").read_text().strip() == "0"
 
 
 def test_two_engines_live_side_by_side_and_apart(world, tmp_path):

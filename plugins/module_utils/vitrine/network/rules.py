@@ -229,7 +229,7 @@ def remove_ports(table: str, gone: Any) -> int:
 
 
 def published(table: str) -> list[tuple[str, int, str, str, int, str]]:
-    """Return what is published: (host_ip or "", host_port, protocol, address, container_port, container_id)."""
+    """Return what is published, sorted: (host_ip or "", host_port, protocol, address, container_port, container_id)."""
     names = {value: name for name, value in PROTOCOLS.items()}
     found = []
     with nft.open_netfilter() as netlink:
@@ -239,7 +239,7 @@ def published(table: str) -> list[tuple[str, int, str, str, int, str]]:
             address, container_port = struct.unpack(">IH2x", data)
             entry = (host_ip, host_port, names.get(protocol, str(protocol)), text(address), container_port, owner)
             found.append(entry)
-    return found
+    return sorted(found)
 
 
 def _dump(netlink: Netlink, table: str) -> Iterable[tuple[str, bytes, bytes, str]]:

@@ -1,0 +1,198 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is on the host once a container is connected: switches, links, and a ruleset that nft itself can load."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vitrine.errors import HostError, StartFailed
+from vitrine.linux import netlink as route
+from vitrine.network import links, plan, rules
+
+
+def switch(name):
+    return Path("/proc/sys/net", name).read_text().strip()
+
+
+def nft(*argv, text=None):
+    return subprocess.run(["nft", *argv], input=text, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("subnet", ["10.83.0.0/16", "10.64.16.0/20", "10.9.8.128/26", "10.83.0.0/24"])
+def test_nft_prints_the_ruleset_and_loads_it_again_as_it_was(world, subnet):
+    gateway = plan.text(plan.split(subnet)[0] + 1)
+    ports = [["", 8080, 80, "tcp"], ["127.0.0.1", 53, 53, "udp"], ["", 9, 9, "sctp"]]
+    network = world.plan("1", ports, subnet=subnet, gateway=gateway)
+    rules.ensure(network)
+    rules.add_ports(network)
+    text = nft("list", "ruleset")
+    assert f"ip saddr {subnet} oifname" in text and f"ip daddr {subnet} drop" in text
+    assert f'tcp . 8080 comment "{network["container_id"]}" : {network["address"]} . 80' in text
+    assert f'127.0.0.1 . udp . 53 comment "{network["container_id"]}" : {network["address"]} . 53' in text
+    nft("-c", "-f", "-", text=text)
+    before = rules.published(network["table"])
+    nft("-f", "-", text="flush ruleset\n" + text)
+    assert sorted(nft("list", "ruleset").replace(",", "\n").split()) == sorted(text.replace(",", "\n").split())
+    assert rules.published(network["table"]) == before
+    assert rules.remove_ports(network["table"], lambda owner, _address: owner == network["container_id"]) == 3
+    assert rules.published(network["table"]) == []
+    rules.remove(network["table"])
+    assert nft("list", "tables") == ""
+
+
+def test_a_failed_batch_changes_nothing(world):
+    network = world.plan("1", [["", 8080, 80, "tcp"]])
+    rules.ensure(network)
+    before = nft("list", "ruleset")
+    with rules.nft.open_netfilter() as netlink, pytest.raises(FileNotFoundError):
+        messages = [rules.nft.chain(network["table"], "extra"), rules.nft.rule(network["table"], "absent")]
+        rules.nft.commit(netlink, messages)
+    assert nft("list", "ruleset") == before
+
+
+def test_another_layout_is_replaced_and_published_ports_are_kept(world):
+    network = world.plan("1", [["", 8080, 80, "tcp"]])
+    rules.ensure(network)
+    rules.add_ports(network)
+    nft("delete", "chain", "ip", network["table"], rules.marker(network))
+    nft("flush", "chain", "ip", network["table"], "early")
+    rules.ensure(network)
+    assert "drop" in nft("list", "chain", "ip", network["table"], "early")
+    assert [entry[:2] for entry in rules.published(network["table"])] == [("", 8080)]
+
+
+def test_the_hosts_switches(world):
+    container = world.container("1")
+    bridge = world.settings.bridge
+    assert switch("ipv4/ip_forward") == "1"
+    assert switch(f"ipv4/conf/{bridge}/route_localnet") == "1"
+    assert switch("ipv4/conf/out0/route_localnet") == "0"
+    assert switch(f"ipv4/conf/{bridge}/rp_filter") == "2"
+    assert switch(f"ipv6/conf/{bridge}/accept_ra") == "0"
+    assert switch(f"ipv6/conf/{bridge}/disable_ipv6") == "1"
+    assert container.run("sysctl", "-n", "net.ipv6.conf.eth0.disable_ipv6") == "1"
+    assert "fe80" not in container.run("ip", "address", "show", "eth0")
+
+
+def test_the_bridge_keeps_its_address_and_takes_the_default_routes_mtu(world):
+    def seen():
+        with route.Netlink() as netlink:
+            index, _name, _flags, _master, mtu = route.link(netlink, world.settings.bridge)
+        text = subprocess.run(["ip", "link", "show", world.settings.bridge], capture_output=True, text=True, check=True)
+        return index, mtu, text.stdout.split("link/ether ")[1][:17]
+
+    one = world.container("1")
+    before = seen()
+    assert before[1:] == (1420, plan.mac_address(world.gateway))
+    two = world.container("2")
+    assert seen() == before
+    assert "mtu 1420" in two.run("ip", "link", "show", "eth0")
+    assert plan.mac_address(two.address) in two.run("ip", "link", "show", "eth0")
+    assert f"default via {world.gateway} dev eth0" in two.run("ip", "route")
+    one.end()
+
+
+def test_a_veth_pair_goes_with_its_namespace(world):
+    one = world.container("1")
+    name = one.plan["host_if"]
+    assert Path("/proc/sys/net/ipv4/conf", name).exists()
+    one.end()
+    end = time.monotonic() + 10
+    while Path("/proc/sys/net/ipv4/conf", name).exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_setup_is_repeated_without_a_change(world):
+    network = world.plan("1")
+    links.setup_host(network, world.lock)
+    before = nft("-a", "list", "ruleset"), subprocess.check_output(["ip", "address"])
+    links.setup_host(network, world.lock)
+    assert (nft("-a", "list", "ruleset"), subprocess.check_output(["ip", "address"])) == before
+
+
+def test_a_half_made_bridge_is_completed_and_an_idle_ones_address_replaced(world):
+    subprocess.run(["ip", "link", "add", world.settings.bridge, "type", "bridge"], check=True)
+    links.setup_host(world.plan("1"), world.lock)
+    moved = world.plan("1", subnet="10.84.0.0/16", gateway="10.84.0.1")
+    links.setup_host(moved, world.lock)
+    text = subprocess.check_output(["ip", "address", "show", world.settings.bridge], text=True)
+    assert "10.84.0.1/16" in text and "10.83" not in text
+    assert "10.84.0.0/16" in nft("list", "ruleset") and "10.83" not in nft("list", "ruleset")
+
+
+def test_a_bridge_in_use_does_not_move(world):
+    world.container("1")
+    with pytest.raises(HostError, match=r"in use with the address 10\.83\.0\.1/16"):
+        links.setup_host(world.plan("2", subnet="10.84.0.0/16", gateway="10.84.0.1"), world.lock)
+
+
+def test_a_failed_connect_leaves_nothing_of_the_container(world):
+    network = world.plan("1", [["", 8080, 80, "tcp"]])
+    network["ifname"] = "a/b"  # no interface can have that name
+    links.setup_host(network, world.lock)
+    with pytest.raises(StartFailed) as caught:
+        links.connect(network, world.outside.netns, world.lock)
+    assert caught.value.stage == "network" and caught.value.errno
+    assert rules.published(network["table"]) == []
+    with route.Netlink() as netlink:
+        assert route.link(netlink, network["host_if"]) is None
+
+
+def test_failing_inside_the_namespace_undoes_what_was_done_outside(world):
+    network = world.plan("1", [["", 8080, 80, "tcp"]])
+    links.setup_host(network, world.lock)
+    network["address"] = "0.0.0.0"  # no interface can have that address
+    with pytest.raises(StartFailed):
+        links.connect(network, world.outside.netns, world.lock)
+    assert rules.published(network["table"]) == []
+    own = os.stat("/proc/self/ns/net").st_ino
+    assert own != os.stat(world.outside.netns).st_ino  # the process is back where it was
+    with route.Netlink() as netlink:
+        assert route.link(netlink, network["host_if"]) is None
+
+
+def test_without_any_packet_filter_the_error_says_what_to_get(world, monkeypatch):
+    from vitrine.linux import command, features
+
+    monkeypatch.setattr(command, "SEARCH_PATH", "/nonexistent")
+    features.set_without({"nf_tables"})
+    try:
+        with pytest.raises(HostError, match="iptables-restore is not installed") as caught:
+            links.setup_host(world.plan("1"), world.lock)
+        assert "nf_tables" in caught.value.hint
+    finally:
+        features.set_without(())
+
+
+def test_a_chosen_subnet_avoids_what_the_host_has(world):
+    subprocess.run(["ip", "route", "add", "10.83.0.0/20", "via", "192.0.2.2"], check=True)
+    subprocess.run(["ip", "address", "add", "10.84.3.1/24", "dev", "out0"], check=True)
+    subnet, gateway = plan.choose_subnet("")
+    assert (subnet, gateway) == ("10.86.0.0/16", "10.86.0.1")
+    network = world.plan("1", subnet=subnet, gateway=gateway)
+    links.setup_host(network, world.lock)
+    assert plan.choose_subnet("")[0] == "10.87.0.0/16"
+    assert plan.choose_subnet("", bridge=world.settings.bridge)[0] == subnet  # its own bridge is not in the way
+
+
+def test_the_start_path_imports_nothing_slow():
+    root = os.path.dirname(os.path.dirname(os.path.dirname(plan.__file__)))
+    program = (
+        f"import sys; sys.path.insert(0, {root!r}); import vitrine.network.links, vitrine.network.ports\n"
+        "print(' '.join(sorted(set(sys.modules) & set(sys.argv[1:]))))"
+    )
+    slow = ["json", "re", "typing", "dataclasses", "enum", "contextlib", "pathlib", "logging", "subprocess", "tempfile"]
+    slow += ["shutil", "argparse", "functools", "collections", "ipaddress", "socket", "pyroute2"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, *slow], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
