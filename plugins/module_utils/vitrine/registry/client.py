@@ -441,6 +441,6 @@ def _no_image(session: Session, ref: reference.Reference) -> ImageNotFound:
     what = f"digest {ref.digest}" if ref.digest else f"tag {ref.tag!r}"
     return ImageNotFound(
         f"image {ref.familiar} not found: {session.endpoint.host} has no {what} of repository {ref.repository!r}",
-        hint="check the spelling, or list what there is with vitrine search",
+        hint="check the spelling of name and tag",
         value=str(ref),
     )

@@ -16,7 +16,7 @@ from ..errors import ContentMismatch, RegistryError, RegistryUnreachable, Unauth
 from ..oci import document, media
 from . import challenge
 from .auth import Credentials
-from .transport import Origin, read_failures, unreachable
+from .transport import Origin, join, read_failures, unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,11 +94,9 @@ class Session:
 
     def resolve(self, location: str | None, url: str) -> str:
         """Return the full address of a Location header. Raises RegistryError when it leads from TLS to no TLS."""
-        from urllib.parse import urljoin
-
         if not location:
             raise RegistryError(f"the registry {self.endpoint.host} redirects to nowhere", value=url)
-        found = urljoin(url, location)
+        found = join(url, location)
         if Origin.of(found)[0] == "http" and Origin.of(url)[0] == "https":
             raise RegistryError(
                 f"the registry {self.endpoint.host} redirects from https to {found}",
@@ -227,11 +225,11 @@ class Session:
 
     def _token(self, parameters: dict[str, str], scopes: tuple[str, ...]) -> tuple[str, float]:
         """Ask the token service (distribution spec auth/token.md, auth/oauth.md); returns (header, seconds)."""
-        from urllib.parse import urlencode, urljoin
+        from urllib.parse import urlencode
 
         if not parameters.get("realm"):
             raise RegistryError(f"the registry {self.endpoint.host} wants a token, but does not say from where")
-        realm = urljoin(self._base + "/", parameters["realm"])
+        realm = join(self._base + "/", parameters["realm"])
         if Origin.of(realm)[0] != "https" and self._base.startswith("https://") and self.endpoint.verify:
             raise RegistryError(
                 f"the registry {self.endpoint.host} names a token service without TLS: {realm}",

@@ -69,6 +69,16 @@ class Origin(tuple):  # type: ignore[type-arg]
             raise RegistryError(f"the registry names the address {url!r}, which cannot be used", value=url) from None
 
 
+def join(base: str, location: str) -> str:
+    """Return the full address of what a server at base calls location. Raises RegistryError."""
+    from urllib.parse import urljoin
+
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        raise RegistryError(f"the registry names the address {location!r}, which is none", value=location) from None
+
+
 class Transport:
     """Connections to the servers of one Client; used by several threads at once.
 
