@@ -9,8 +9,9 @@ From outside touch what this file names; importing it costs what a container's s
 
 from __future__ import annotations
 
-from .layout import Layout, detect
 from .groups import create, remove
+from .layout import Layout, detect
+from .oom import kills as oom_kills
 from .processes import attach, clone_fd, enter, freeze, frozen, kill, pids, thaw
 
 TYPE_CHECKING = False
@@ -49,13 +50,6 @@ def update(plan: dict[str, Any], resources: dict[str, Any]) -> list[str]:
     from . import changes
 
     return changes.update(plan, resources)
-
-
-def oom_kills(plan: dict[str, Any]) -> int:
-    """Return how many processes of the container the kernel has killed for want of memory; see `oom.kills`."""
-    from . import oom
-
-    return oom.kills(plan)
 
 
 def stats(plan: dict[str, Any]) -> dict[str, Any]:

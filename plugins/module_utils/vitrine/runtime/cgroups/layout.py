@@ -13,10 +13,6 @@ import os
 
 from ...record import Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
 # What a container's group is made in when the hierarchy is mounted: limits, device rules, freezer, numbers.
 V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb")
 V1_EXTRA = ("net_cls", "net_prio")  # entered only when something of theirs is asked for
@@ -42,6 +38,11 @@ class Layout(Record):
         if self.unified:
             return "hybrid" if limits else "unified"
         return "legacy" if limits else "none"
+
+    @property
+    def version(self) -> str:
+        """Return "2" where the version 2 tree carries the limits, else "1", as docker's info says it."""
+        return "2" if self.mode == "unified" else "1"
 
     def has(self, controller: str) -> bool:
         """Tell whether limits of this controller ("memory", "io" or "blkio", ...) can be set here."""
@@ -99,13 +100,3 @@ def _unescape(field: bytes) -> bytes:
     for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
         field = field.replace(code, char)
     return field
-
-
-def describe(layout: Layout) -> dict[str, Any]:
-    """Return the layout as plain data, for `vitrine info`."""
-    return {
-        "mode": layout.mode,
-        "version": 2 if layout.mode == "unified" else 1,
-        "controllers": sorted(set(layout.v1) - {"name=systemd"} | set(layout.controllers)),
-        "driver": "systemd" if layout.systemd else "cgroupfs",
-    }
