@@ -21,9 +21,9 @@ import time
 from ..errors import DiskFull, HostError, InvalidInput
 from ..linux import command
 from ..oci import reference as references
+from ..store.layers.staging import Staging
 from . import distributions, sweep
 from .distributions import Distribution, Source
-from .workdir import WorkDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,8 +98,8 @@ def bootstrap(
     )
     fill = _program(plan.distribution)
     try:
-        with WorkDirectory(store.root) as work:
-            return _make(store, name.canonical, plan, fill, work, progress)
+        with Staging(store.layers.root) as staging:
+            return _make(store, name.canonical, plan, fill, staging, progress)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(
@@ -110,12 +110,11 @@ def bootstrap(
         raise
 
 
-def _make(store: Store, name: str, plan: _Plan, fill: Fill, work: str, progress: Progress | None) -> str:
-    root = os.path.join(work, "root")
-    os.mkdir(root, 0o755)
+def _make(store: Store, name: str, plan: _Plan, fill: Fill, staging: Staging, progress: Progress | None) -> str:
+    root = staging.tree
     started = time.time()
     _tell(progress, plan, f"Installing packages with {fill.__name__[1:]}")
-    fill(plan, root, work)
+    fill(plan, root, staging.path)
     _settle(plan, root)
     sweep.sweep(root)
     epoch = sweep.newest_packaged(root, started)

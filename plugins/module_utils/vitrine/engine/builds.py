@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 
 from ..build import executor
 from ..errors import ImageNotFound, VitrineError
 from ..oci.config import ImageConfig
+from ..store.layers.staging import Staging
 from ..supervise import attach, wire
 from .spec import ContainerSpec
-from .workdir import WorkDirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,12 +166,20 @@ class _Operations:
     def change(self, image_id: str, write: Callable[[int], None]) -> str | None:
         layers = self.engine.store.layers
         chain_id = self.engine.store.images.get(image_id).top
-        with WorkDirectory(self.engine.store.root) as folder:
-            root = layers.prepare_root(folder, chain_id)
+        with Staging(layers.root) as staging:
+            root = layers.prepare_root(staging.tree, chain_id)
             with layers.mounted(root) as root_fd:
                 write(root_fd)
-            layer = layers.commit(folder, chain_id)
+            layer = layers.commit_upper(root["upper"], parent=chain_id)
         return layer.diff_id if layer else None
+
+    @contextmanager
+    def view(self, image_id: str) -> Iterator[int]:
+        layers = self.engine.store.layers
+        with Staging(layers.root) as staging:
+            root = layers.prepare_root(staging.tree, self.engine.store.images.get(image_id).top)
+            with layers.mounted(root) as root_fd:
+                yield root_fd
 
     # -- commands -----------------------------------------------------------------------------------------------
 
@@ -196,11 +205,16 @@ class _Operations:
             status = _serve(launched.attach_fd, output)
             if status != 0:
                 return status, None
-            record = containers.record(container_id)
-            layer = self.engine.store.layers.commit(containers.paths(container_id).folder, record.chain_id)
-            return 0, layer.diff_id if layer else None
+            return 0, self._committed(container_id, image_id)
         finally:
             containers.remove(container_id, force=True)
+
+    def _committed(self, container_id: str, image_id: str) -> str | None:
+        layers = self.engine.store.layers
+        chain_id = self.engine.store.images.get(image_id).top
+        root = layers.prepare_root(self.engine.containers.paths(container_id).folder, chain_id)
+        layer = layers.commit_upper(root["upper"], parent=chain_id)
+        return layer.diff_id if layer else None
 
 
 def _serve(fd: int, output: Output) -> int:
