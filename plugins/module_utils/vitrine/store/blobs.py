@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Content-addressed files: ``blobs/<algorithm>/<hex digits>``, as received, whole and verified once they have their names.
+"""Content-addressed files: ``blobs/<algorithm>/<hex digits>``, as received, whole and verified once named.
 
 A download grows under ``blobs/partial``; its writer holds a lock on it, so of several processes that want the same
 blob one fetches and the others wait for it; what a killed one left is carried on from where it ended.

@@ -12,6 +12,8 @@ from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
+
     from . import Store
 
 COLUMNS = "id, name, image_id, chain_id, created, spec, desired, labels"
@@ -90,7 +92,7 @@ class Containers:
             raise ContainerNotFound(f"no such container: {text}", hint="vitrine ps -a lists all containers", value=text)
         return Container(*row)
 
-    def list(self) -> list[Container]:
+    def list(self) -> builtins.list[Container]:
         """Return all containers, oldest first."""
         query = f"SELECT {COLUMNS} FROM containers ORDER BY created, id"
         return [Container(*row) for row in self._store.db.rows(query)]
@@ -119,7 +121,7 @@ class Containers:
             db.run("DELETE FROM leases WHERE container_id = ?", container_id)
             return db.run("DELETE FROM containers WHERE id = ?", container_id) > 0
 
-    def of_image(self, image_id: str) -> list[Container]:
+    def of_image(self, image_id: str) -> builtins.list[Container]:
         """Return the containers made from an image."""
         return [
             Container(*row)

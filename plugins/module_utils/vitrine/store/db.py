@@ -131,7 +131,7 @@ class Database:
     def insert(self, statement: str, *values: Any) -> int:
         """Execute an INSERT; returns the new row's number."""
         with self._lock, _translated(self.path):
-            return int(self._connection.execute(statement, values).lastrowid)
+            return int(self._connection.execute(statement, values).lastrowid or 0)
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""

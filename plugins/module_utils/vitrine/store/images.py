@@ -14,7 +14,9 @@ from ..record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Iterable
+    from typing import Any
 
     from . import Store
 
@@ -90,7 +92,7 @@ class Images:
                 )
         return image_id
 
-    def _sizes(self, chains: tuple[str, ...]) -> list[int]:
+    def _sizes(self, chains: tuple[str, ...]) -> builtins.list[int]:
         sizes = []
         for chain_id in chains:
             row = self._store.db.row("SELECT size FROM layers WHERE chain_id = ?", chain_id)
@@ -115,7 +117,7 @@ class Images:
             raise ImageNotFound(f"no such image: {text}", hint="vitrine images lists what is here", value=text)
         return self._image(row)
 
-    def _by_prefix(self, text: str) -> tuple[object, ...] | None:
+    def _by_prefix(self, text: str) -> tuple[Any, ...] | None:
         prefix = text[7:] if text.startswith("sha256:") else text
         if not prefix or len(prefix) > 64 or not _HEX.issuperset(prefix):
             return None
@@ -127,7 +129,7 @@ class Images:
             )
         return rows[0] if rows else None
 
-    def _image(self, row: tuple[object, ...]) -> Image:
+    def _image(self, row: tuple[Any, ...]) -> Image:
         chains = self._store.db.column("SELECT chain_id FROM image_layers WHERE image_id = ? ORDER BY position", row[0])
         return Image(row[0], row[1], row[2], row[3], tuple(chains), *row[4:])
 
@@ -161,11 +163,11 @@ class Images:
             row = db.row("SELECT image_id FROM names WHERE reference = ?", parsed.canonical)
         return row[0] if row else None
 
-    def list(self) -> list[Image]:
+    def list(self) -> builtins.list[Image]:
         """Return all images, newest first."""
         return [self._image(row) for row in self._store.db.rows(_QUERY + "ORDER BY created DESC, id")]
 
-    def children(self, image_id: str) -> list[str]:
+    def children(self, image_id: str) -> builtins.list[str]:
         """Return the ids of the images that were made from this one."""
         return self._store.db.column("SELECT id FROM images WHERE parent = ? ORDER BY created, id", image_id)
 
@@ -208,17 +210,17 @@ class Images:
                         db.run("DELETE FROM digests WHERE reference = ?", name)
         return True
 
-    def names(self, image_id: str) -> list[str]:
+    def names(self, image_id: str) -> builtins.list[str]:
         """Return an image's (canonical) names."""
         return self._store.db.column("SELECT reference FROM names WHERE image_id = ? ORDER BY 1", image_id)
 
-    def digests(self, image_id: str) -> list[str]:
+    def digests(self, image_id: str) -> builtins.list[str]:
         """Return the "registry/repository@digest" by which registries know the image."""
         return self._store.db.column("SELECT reference FROM digests WHERE image_id = ? ORDER BY 1", image_id)
 
     # -- removal ------------------------------------------------------------------------------------------------------
 
-    def remove(self, image_id: str, *, force: bool = False, collect: bool = True) -> list[str]:
+    def remove(self, image_id: str, *, force: bool = False, collect: bool = True) -> builtins.list[str]:
         """Remove an image with all its names, and what only it needed; returns what went, layers included.
 
         Raises ImageInUse when containers or child images need it (force: their layers stay, the image goes),

@@ -19,7 +19,7 @@ class Leases:
         self._store = store
 
     def acquire(self, network: str, container_id: str, candidates: Callable[[set[str]], str]) -> str:
-        """Return the container's address on a network; if it has none, lease what candidates chooses (given the used)."""
+        """Return the container's address on a network; if it has none, lease what candidates(used) chooses."""
         db = self._store.db
         query = "SELECT address FROM leases WHERE network = ? AND container_id = ?"
         row = db.row(query, network, container_id)

@@ -108,7 +108,7 @@ def _needed_blobs(store: Store) -> set[str]:
 
 
 def _sweep_partial(store: Store) -> None:
-    """Downloads that nobody carried on for days, and half-made blobs (their makers cannot be alive: we have the lock)."""
+    """Downloads that nobody carried on for days, and half-made blobs (we have the lock, so their makers are dead)."""
     oldest = time.time() - PARTIAL_DAYS * 86400
     for folder, prefix, limit in (("partial", "", oldest), ("sha256", ".new-", float("inf"))):
         path = os.path.join(store.blobs.root, folder)

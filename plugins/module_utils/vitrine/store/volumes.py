@@ -14,6 +14,8 @@ from .disk import make_directory, writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
+
     from . import Store
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")
@@ -61,12 +63,12 @@ class Volumes:
         row = self._store.db.row("SELECT name, created, labels FROM volumes WHERE name = ?", name)
         if row is None:
             raise NotFound(f"no such volume: {name}", hint="vitrine volume ls lists them", value=name)
-        return Volume(*row, self.path(name))
+        return Volume(row[0], row[1], row[2], self.path(name))
 
-    def list(self) -> list[Volume]:
+    def list(self) -> builtins.list[Volume]:
         """Return all volumes by name."""
         rows = self._store.db.rows("SELECT name, created, labels FROM volumes ORDER BY name")
-        return [Volume(*row, self.path(row[0])) for row in rows]
+        return [Volume(name, created, labels, self.path(name)) for name, created, labels in rows]
 
     def remove(self, name: str, *, users: tuple[str, ...] = ()) -> bool:
         """Remove a volume and all that is in it; returns False when there was none.

@@ -155,6 +155,20 @@ class Layers:
         with self.mounted(plan) as root:
             return copy_tree(root, path, target)
 
+    @staticmethod
+    def copy_out(root: int, path: str | bytes, write: Callable[[Any], object], *, name: bytes | None = None) -> None:
+        """Write a tar archive of something inside an open root (mounted(), or /proc/PID/root). See access.copy_out."""
+        from .access import copy_out
+
+        copy_out(root, path, write, name=name)
+
+    @staticmethod
+    def copy_in(root: int, path: str | bytes, chunks: Iterable[bytes], *, owner: tuple[int, int] | None = None) -> None:
+        """Unpack a tar stream into a directory inside an open root. See access.copy_in."""
+        from .access import copy_in
+
+        copy_in(root, path, chunks, owner=owner)
+
     # -- making -------------------------------------------------------------------------------------------------------
 
     def unpacker(self, jobs: int | None = None, progress: Callable[[dict[str, Any]], None] | None = None) -> Unpackers:

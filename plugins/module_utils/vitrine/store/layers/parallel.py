@@ -124,13 +124,7 @@ class Unpackers:
 
     def finish(self) -> None:
         """Wait for all layers and enter them into the store, together. Raises what the first failing worker met."""
-        while len(self._results) < len(self._tasks) and self._failure is None:
-            if not self._workers:
-                self._failure = _died()
-                break
-            self._pump(None)
-        if self._failure is not None:
-            raise self._failure
+        self.wait()
         try:
             self._enter()
         except OSError as error:
@@ -139,6 +133,17 @@ class Unpackers:
             raise
         finally:
             self.close()
+
+    def wait(self) -> list[dict[str, Any]]:
+        """Wait for all layers; returns what the workers made: {"path", "implied", "size"} for each, as added."""
+        while len(self._results) < len(self._tasks) and self._failure is None:
+            if not self._workers:
+                self._failure = _died()
+                break
+            self._pump(None)
+        if self._failure is not None:
+            raise self._failure
+        return [self._results[number] for number in range(len(self._tasks))]
 
     def _enter(self) -> None:
         ready = []

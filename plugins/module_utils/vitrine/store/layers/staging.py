@@ -4,8 +4,8 @@
 """A layer in the making: a directory that nobody else looks at, locked by its maker, and its way into the store.
 
 ``layers/.new-<random>`` holds ``tree``. Its maker holds a lock on it; without one it is left over, and anyone may
-remove it. The way in: contents synced; then, in one transaction, a row for each layer, whose number becomes the name of its
-directory. A crash before the commit leaves a numbered directory without a row: that is left over as well.
+remove it. The way in: contents synced; then, in one transaction, a row for each layer, whose number becomes the name
+of its directory. A crash before the commit leaves a numbered directory without a row: that is left over as well.
 """
 
 from __future__ import annotations

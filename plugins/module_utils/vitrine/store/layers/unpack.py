@@ -19,7 +19,7 @@ import errno
 import os
 import stat
 
-from ...errors import UnsupportedContent
+from ...errors import Conflict, UnsupportedContent
 from ...linux import fs, paths
 from .entry import (
     AUFS_PRIVATE,
@@ -55,11 +55,15 @@ class Unpacker:
     """Makes what entries say below an open directory.
 
     implied: directories that no entry described (yet), as made for the sake of what is in them. size: bytes of
-    content. layout: "overlay", "aufs", or "plain" (whiteout names are refused: the tree is no layer).
+    content. layout: "overlay", "aufs", or "plain": the tree is no layer, and whiteouts are files like any other.
+    anchor: (root directory, path in it) of the tree, where links mean something in a larger tree.
     """
 
-    def __init__(self, root_fd: int, layout: str, spare_fd: int = -1) -> None:
+    def __init__(
+        self, root_fd: int, layout: str, spare_fd: int = -1, *, anchor: tuple[int, bytes] | None = None
+    ) -> None:
         self._root = root_fd
+        self._anchor = anchor or (root_fd, b"")
         self._layout = layout
         self._spare = spare_fd  # a directory outside of the tree, for aufs' pseudo links
         self._open: dict[bytes, int] = {b"": root_fd}
@@ -77,10 +81,14 @@ class Unpacker:
                 os.close(fd)
         self._open = {b"": self._root}
 
-    def apply(self, reader: Reader) -> None:
-        """Unpack all members of an archive, then give the directories their times. Raises InvalidInput, OSError."""
+    def apply(self, reader: Reader, owner: tuple[int, int] | None = None) -> None:
+        """Unpack all members of an archive, then give the directories their times. Raises InvalidInput, OSError.
+
+        owner: (uid, gid) of everything, None: as the archive says.
+        """
         last: bytes | None = None
         directory = -1
+        plain = self._layout == "plain"
         make = {
             FILE: self._file,
             DIRECTORY: self._directory,
@@ -92,6 +100,8 @@ class Unpacker:
         }
         for entry in reader:
             name = clean_name(entry.name)
+            if owner is not None:
+                entry.uid, entry.gid = owner
             parent, _slash, base = name.rpartition(b"/")
             if not name:
                 self._root_entry(entry)
@@ -99,7 +109,7 @@ class Unpacker:
             if len(base) > 255:
                 raise malformed(f"a name has {len(base)} bytes, more than the 255 that Linux allows", base[:64])
             special = base[:4] == WHITEOUT or parent[:12] == PSEUDO_LINKS
-            if special and self._special(entry, parent, base, reader):
+            if special and not plain and self._special(entry, parent, base, reader):
                 last = None
                 continue
             if parent != last:
@@ -153,10 +163,11 @@ class Unpacker:
         """Open a directory component that is something else: a link within the tree, or what a whiteout left."""
         mode = os.stat(part, dir_fd=parent, follow_symlinks=False)
         if stat.S_ISLNK(mode.st_mode):
+            root, base = self._anchor
             try:
-                anchor = paths.open_in_root(self._root, name, os.O_PATH | os.O_DIRECTORY)
+                anchor = paths.open_in_root(root, base + b"/" + name, os.O_PATH | os.O_DIRECTORY)
             except FileNotFoundError:
-                anchor = paths.mkdirs_in_root(self._root, self._target(name), 0o755)
+                anchor = paths.mkdirs_in_root(root, self._target(base + b"/" + name, part, parent), 0o755)
             try:
                 return os.open(b".", _DIRECTORY, dir_fd=anchor)
             finally:
@@ -170,12 +181,10 @@ class Unpacker:
             return fd
         raise malformed("a name goes through something that is no directory", name)
 
-    def _target(self, name: bytes) -> bytes:
+    def _target(self, name: bytes, part: bytes, parent: int) -> bytes:
         """Where a dangling link leads, for making it as a directory inside the tree."""
-        target = os.readlink(os.path.basename(name), dir_fd=self._enter(os.path.dirname(name)))
-        joined = target if target.startswith(b"/") else os.path.dirname(name) + b"/" + target
-        clean = os.path.normpath(b"/" + joined)
-        return clean.lstrip(b"/")
+        joined = os.path.join(b"/", os.path.dirname(name), os.readlink(part, dir_fd=parent))
+        return os.path.normpath(joined).lstrip(b"/")
 
     def _trim(self) -> None:
         """Close the directories opened first; paths come in order, so they are seldom needed again."""
@@ -268,7 +277,8 @@ class Unpacker:
         fd = self._open.get(folder)
         if fd is None:
             try:
-                anchor = paths.open_in_root(self._root, folder, os.O_PATH | os.O_DIRECTORY)
+                root, base = self._anchor
+                anchor = paths.open_in_root(root, base + b"/" + folder, os.O_PATH | os.O_DIRECTORY)
             except OSError:
                 raise malformed(f"the hard link {entry.name!r} leads to nothing in this layer", entry.link) from None
             try:
@@ -302,6 +312,12 @@ class Unpacker:
                 self._late.pop(name, None)
                 self._describe(entry, name, fd)
                 return
+            if self._layout == "plain":
+                raise Conflict(
+                    f"{os.fsdecode(name)!r} is a directory, and would be replaced by something else",
+                    hint="remove it first, or copy to another place",
+                    value=os.fsdecode(name),
+                )
             self._forget(name)
             fs.remove_tree(base, dir_fd=directory)
             return
@@ -315,8 +331,6 @@ class Unpacker:
 
     def _special(self, entry: Entry, parent: bytes, base: bytes, reader: Reader) -> bool:
         """Whiteouts and aufs' own names; False when the name is an ordinary one."""
-        if self._layout == "plain":
-            raise malformed("it has whiteouts, but is no layer", base)
         if parent[:12] == PSEUDO_LINKS:
             if self._spare >= 0 and entry.kind == FILE and parent == PSEUDO_LINKS:
                 self._file(entry, entry.name, base, self._spare, reader)

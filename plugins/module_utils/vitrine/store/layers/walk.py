@@ -51,7 +51,8 @@ class Item:
 
 
 class Walk:
-    """One walk. layout: of the directory ("overlay", "aufs", "plain"). clamp: latest mtime in ns, or None.
+    """One walk. layout: of the directory: "overlay", "aufs", "plain" (to become a layer), "host" (not to become one).
+    clamp: latest mtime in ns, or None.
 
     lower: the union of the layers below: with it, directories and files are left out that are the same there.
     """
@@ -118,7 +119,7 @@ class Walk:
                 raise _unfit(path[:64], f"a path is longer than {MAX_NAME} bytes")
             if status is None:
                 yield self._whiteout(prefix, name)
-            elif key[:4] == WHITEOUT:
+            elif key[:4] == WHITEOUT and self._layout != "host":
                 raise _unfit(path, "the name begins with '.wh.', which means a deletion in a layer")
             elif stat.S_ISDIR(status.st_mode):
                 yield from self._below(fd, name, path, lower, depth)

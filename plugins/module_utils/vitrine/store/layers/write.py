@@ -69,7 +69,6 @@ def header(entry: Entry) -> bytes:
     """Return a member's header blocks."""
     name = entry.name + b"/" if entry.kind == DIRECTORY and entry.name[-1:] != b"/" else entry.name
     link = entry.link
-    seconds = entry.mtime // 1_000_000_000
     records: list[tuple[bytes, bytes]] = []
     prefix = b""
     if len(name) > 100:
@@ -82,22 +81,23 @@ def header(entry: Entry) -> bytes:
     if len(link) > 100:
         records.append((b"linkpath", link))
         link = link[:100]
-    numbers = []
-    for key, value, limit in (
-        (b"uid", entry.uid, _MAX_OCTAL_7),
-        (b"gid", entry.gid, _MAX_OCTAL_7),
-        (b"size", entry.size, _MAX_OCTAL_11),
-        (b"mtime", seconds, _MAX_OCTAL_11),
-    ):
-        if not 0 <= value <= limit:
-            records.append((key, b"%d" % value))
-            value = 0
-        numbers.append(value)
+    uid = _fitting(b"uid", entry.uid, _MAX_OCTAL_7, records)
+    gid = _fitting(b"gid", entry.gid, _MAX_OCTAL_7, records)
+    size = _fitting(b"size", entry.size, _MAX_OCTAL_11, records)
+    mtime = _fitting(b"mtime", entry.mtime // 1_000_000_000, _MAX_OCTAL_11, records)
     if entry.xattrs:
         for attribute, content in sorted(entry.xattrs.items()):
             records.append((b"SCHILY.xattr." + attribute.encode("utf-8", "surrogateescape"), content))
-    block = _block(name, entry.kind, entry.mode, *numbers, link, entry.major, entry.minor, prefix)
+    block = _block(name, entry.kind, entry.mode, uid, gid, size, mtime, link, entry.major, entry.minor, prefix)
     return _extended(entry.name, records) + block if records else block
+
+
+def _fitting(key: bytes, value: int, limit: int, records: list[tuple[bytes, bytes]]) -> int:
+    """Return what stands in the header's field; a value that does not fit there goes into a record."""
+    if 0 <= value <= limit:
+        return value
+    records.append((key, b"%d" % value))
+    return 0
 
 
 def _block(
