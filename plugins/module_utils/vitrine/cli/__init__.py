@@ -132,8 +132,11 @@ def run(words: list[str]) -> int:
     if options.help:
         sys.stdout.write(help_text(command))
         return 0
+    from .. import late_site
     from ..engine import Engine
     from ..settings import Settings
+
+    late_site.install()
 
     settings = Settings.load(given.get("root"), given.get("run_root"), given.get("config"))
     return int(getattr(module, command.handler)(Engine(settings), options, operands) or 0)
@@ -157,6 +160,20 @@ def main(words: list[str] | None = None) -> None:
         code = 141
     except KeyboardInterrupt:
         code = 130
+    except OSError as error:
+        if "--debug" in words:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        sys.stderr.write(f"vitrine: {error.strerror or error}{where}\n")
+        code = 125
+    except Exception as error:  # a mistake of ours: still no page of program text for whoever typed the command
+        if "--debug" in words:
+            raise
+        sys.stderr.write(
+            f"vitrine: internal error: {type(error).__name__}: {error}\n"
+            "  run the command with --debug before the verb for where it happened, and report it\n"
+        )
+        code = 125
     # the interpreter's own way out would only free what the kernel frees anyway
     try:
         sys.stdout.flush()

@@ -106,7 +106,7 @@ def images(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine images"""
     wanted = references.parse(operands[0], default_tag=None) if operands else None
     rows = []
-    for document in engine.images.list():
+    for document in engine.images.list(everything=options.all):
         for repository, tag, digest in _rows(document):
             if wanted and (repository != wanted.familiar_name or wanted.tag not in (None, tag)):
                 continue

@@ -11,6 +11,7 @@ from ..errors import Conflict, ImageInUse, ImageNotFound, InvalidInput
 from ..oci import digest as digests
 from ..oci import reference as references
 from . import inspect
+from .containers import ALIVE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,9 +83,12 @@ class Images:
             parent=image.parent or "",
         )
 
-    def list(self) -> list[dict[str, Any]]:
-        """The inspect documents of all images, newest first."""
-        documents = [self._document(image) for image in self.engine.store.images.list()]
+    def list(self, *, everything: bool = False) -> list[dict[str, Any]]:
+        """The inspect documents of all images, newest first; nameless ones that others were made from on request."""
+        images = self.engine.store.images.list()
+        parents = set() if everything else {image.parent for image in images}
+        documents = [self._document(image) for image in images]
+        documents = [each for each in documents if each["RepoTags"] or each["Id"] not in parents]
         return sorted(documents, key=lambda document: document["Created"] or "", reverse=True)
 
     def history(self, text: str) -> list[dict[str, Any]]:
@@ -125,8 +129,8 @@ class Images:
     def remove(self, text: str, *, force: bool = False, prune: bool = True) -> dict[str, list[str]]:
         """Take a name away, or with its last name the image itself. Raises ImageInUse, ImageNotFound.
 
-        Returns {"untagged": [names], "deleted": [image ids]}. force: by id with several names, and despite stopped
-        containers. prune is docker's: images have no untagged parents here, so it is accepted and changes nothing.
+        Returns {"untagged": [names], "deleted": [image and layer ids]}. force: by id with several names, and despite
+        stopped containers. prune is docker's: images have no untagged parents here, so it is accepted and changes nothing.
         """
         store = self.engine.store
         image = self.find(text)
@@ -143,22 +147,21 @@ class Images:
                 hint="remove the names one by one, or use force",
                 value=text,
             )
-        users = [record for record in store.containers.list() if record.image_id == image.id]
-        living = [record for record in users if self.engine.containers.observe(record.id)["status"] != "exited"]
-        if (users and not force) or living:
+        by_name = canonical in names
+        users = store.containers.of_image(image.id)
+        living = [record for record in users if self.engine.containers.observe(record.id)["status"] in ALIVE]
+        if living or (users and not force):
             first = (living or users)[0]
             raise ImageInUse(
                 f"image {text!r} is needed by container {first.name!r}",
                 hint="remove the container first" + ("" if living else ", or use force"),
                 value=text,
             )
-        for name in names:
-            store.images.untag(name)
-        if not users:
-            store.images.remove(image.id)
-            store.collect()
-        untagged = [references.parse(name).familiar for name in names]
-        return {"untagged": untagged, "deleted": [] if users else [image.id]}
+        kept = by_name and bool(store.images.children(image.id))  # what other images came from loses its name only
+        deleted = [] if kept else store.images.remove(image.id, force=force)
+        if kept:
+            store.images.untag(canonical)
+        return {"untagged": [references.parse(name).familiar for name in names], "deleted": deleted}
 
     # -- to and from elsewhere ----------------------------------------------------------------------------------------
 
