@@ -33,13 +33,14 @@ _ENV_NAME = re.compile(r"[^\s=]+")
 class Instruction(Record):
     """One instruction. name: upper case. line: its first line. text: its arguments as written, without flags.
 
-    arguments: the words, or the elements of the JSON form (json is True then), or one shell text. pairs: for ENV,
+    original: all of it as written. arguments: the words, or the elements of the JSON form (json is True then), or one shell text. pairs: for ENV,
     LABEL and ARG, (name, value as written; None for an ARG without default). flags: without "--".
     """
 
     name: str
     line: int
     text: str
+    original: str = ""
     arguments: tuple[str, ...] = ()
     json: bool = False
     flags: dict[str, str] = {}  # noqa: RUF012  (records are immutable)
@@ -124,7 +125,7 @@ def parse_instruction(text: str, line: int, escape: str, heredocs: tuple[Heredoc
     rest, flags = _take_flags(name, rest.strip(), line)
     if not rest:
         raise _bad(line, f"{name} needs at least one argument", f"write {name} {_USAGE.get(name, 'ARGUMENT')}")
-    instruction = Instruction(name, line, rest, flags=flags, heredocs=heredocs)
+    instruction = Instruction(name, line, rest, text, flags=flags, heredocs=heredocs)
     return _PARSERS[name](instruction, escape)
 
 

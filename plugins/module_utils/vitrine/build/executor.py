@@ -251,7 +251,7 @@ class _Build:
         for text in triggers:
             self._instruction(state, stage, dockerfile.parse_instruction(text, stage.line, "\\"))
         for instruction in stage.instructions:
-            self._announce(f"{instruction.name} {instruction.text}")
+            self._announce(instruction.original)
             self._instruction(state, stage, instruction)
         return state
 

@@ -119,15 +119,17 @@ class Containers:
         pull: str = "missing",
         platform: str | None = None,
         progress: Callable[..., None] | None = None,
+        image_volumes: bool = True,
     ) -> str:
         """Record a container and prepare its writable layer; returns its id. Nothing runs.
 
-        pull: "always", "missing" or "never". Raises ImageNotFound, NameInUse, InvalidInput.
+        pull: "always", "missing" or "never". image_volumes: mount anonymous volumes where the image wants them; a build
+        step does not, as what it writes there belongs into its layer. Raises ImageNotFound, NameInUse, InvalidInput.
         """
         store = self.engine.store
         image = self.engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
         config = json.loads(image.config).get("config") or {}
-        spec = self._completed(spec, config)
+        spec = self._completed(spec, config if image_volumes else {**config, "Volumes": None})
         bundle.arguments(spec, config)
         bundle.resources(spec, [])
         bundle.Security(spec.security_opts, spec.privileged).seccomp_profile()
