@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import marshal
 import os
+import struct
 
 from ..linux import mount, namespaces, netlink, syscall
 
@@ -53,7 +54,7 @@ def _all(root: str) -> dict[str, str]:
     if result["namespaces"]:
         # Without namespaces of our own nothing may be tried: it would be done to the host.
         return (
-            dict.fromkeys(("overlay", "bridge", "veth", "nf_tables"), "it cannot be tried without namespaces") | result
+            dict.fromkeys(("overlay", "bridge", "veth", "nf_tables"), "cannot be tried without namespaces") | result
         )
     result["overlay"] = _outcome(lambda: _overlay(root))
     result["bridge"] = _outcome(_bridge)
@@ -121,18 +122,24 @@ def _veth() -> None:
 
 
 def _nf_tables() -> None:
-    """A table with a nat chain and a masquerading rule: what the engine's own needs most modules for."""
-    from ..network import nftables
+    """A table with a nat chain and a masquerading rule: what the engine's own needs most modules for.
 
-    with nftables.open_netfilter() as netfilter:
-        nftables.commit(
-            netfilter,
-            [
-                nftables.table(NAME),
-                nftables.chain(NAME, "nat", "nat", 4, 100),
-                nftables.rule(NAME, "nat", nftables.masquerade()),
-            ],
-        )
+    One batch (linux/netfilter/nf_tables.h): family IPv4, hook 4 (postrouting) at priority 100 (source nat).
+    """
+    attribute, nested, text = netlink.attribute, netlink.nested, netlink.text
+    head = struct.pack(">BBH", 2, 0, 0)
+    hook = nested(4, attribute(1, struct.pack(">I", 4)), attribute(2, struct.pack(">i", 100)))
+    masquerade = nested(4, nested(1, attribute(1, text("masq")), nested(2)))
+    bodies = (
+        (0, attribute(1, text(NAME))),
+        (3, attribute(1, text(NAME)) + attribute(3, text("nat")) + hook + attribute(7, text("nat"))),
+        (6, attribute(1, text(NAME)) + attribute(2, text("nat")) + masquerade),
+    )
+    edge = struct.pack(">BBH", 0, 0, 10)
+    with netlink.Netlink(12) as netfilter:  # NETLINK_NETFILTER
+        messages = [(10 << 8 | kind, netlink.NLM_F_CREATE, head + body) for kind, body in bodies]
+        for _, code, said in netfilter.batch(messages, (0x10, 0, edge), (0x11, 0, edge)):
+            raise OSError(code, said or os.strerror(code))
 
 
 def _do(route: netlink.Netlink, message: netlink.Message) -> None:
