@@ -246,9 +246,9 @@ def search(engine: Engine, options: Options, operands: list[str]) -> int:
     rows = [
         {
             "Name": entry["name"],
-            "Description": (entry.get("description") or "").replace("\n", " ")[:45],
-            "StarCount": str(entry.get("star_count") or 0),
-            "IsOfficial": "[OK]" if entry.get("is_official") else "",
+            "Description": entry["description"].replace("\n", " ")[:45],
+            "StarCount": str(entry["stars"]),
+            "IsOfficial": "[OK]" if entry["official"] else "",
         }
         for entry in found
     ]

@@ -195,10 +195,11 @@ class Images:
         return push(self.engine, text, image_format, progress, credentials)
 
     def search(self, term: str, *, limit: int = 25, registry: str | None = None) -> list[dict[str, Any]]:
-        """Search a registry's index, or its catalogue."""
+        """Search a registry's index, or its catalogue; returns registry.search.Found's fields."""
         from .transfers import client
 
-        return client(self.engine).search(term, registry=registry, limit=limit)
+        with client(self.engine) as session:
+            return [found.as_dict() for found in session.search(term, registry=registry, limit=limit)]
 
     def login(self, registry: str, user: str, password: str) -> None:
         """Check credentials with a registry and keep them where docker and podman look. Raises Unauthorized."""
