@@ -15,7 +15,7 @@ import pytest
 
 from vitrine.errors import HostError, StartFailed
 from vitrine.linux import netlink as route
-from vitrine.network import links, plan, rules
+from vitrine.network import firewalls, links, plan, rules
 
 
 def switch(name):
@@ -182,6 +182,77 @@ def test_a_chosen_subnet_avoids_what_the_host_has(world):
     links.setup_host(network, world.lock)
     assert plan.choose_subnet("")[0] == "10.87.0.0/16"
     assert plan.choose_subnet("", bridge=world.settings.bridge)[0] == subnet  # its own bridge is not in the way
+
+
+DROPPING = """
+table ip filter {
+    chain FORWARD {
+        type filter hook forward priority 0; policy drop;
+    }
+}
+table inet strict {
+    chain through {
+        type filter hook forward priority 10; policy drop;
+        ct state invalid drop
+    }
+}
+"""
+
+
+def test_other_filters_that_drop_by_default_let_the_bridge_through(world):
+    """As docker and ufw leave a host."""
+    nft("-f", "-", text=DROPPING)
+    before = nft("list", "ruleset")
+    one = world.container("1", [["", 8080, 80, "tcp"]])
+    one.serve("tcp", 80)
+    world.outside.serve("tcp", 7000)
+    assert world.outside.ask("192.0.2.1", 8080) == "container1 192.0.2.2"
+    assert one.ask("192.0.2.2", 7000) == "outside 192.0.2.1"
+    assert world.outside.ask(one.address, 80).startswith("no:")
+    assert firewalls.blockers(world.names) == []
+    firewalls.admit(world.names)
+    assert nft("list", "ruleset").count("our bridge") == 4  # once is enough
+    assert f"-A FORWARD -i {world.settings.bridge} -m comment" in subprocess.check_output(
+        ["iptables", "-S", "FORWARD"], text=True
+    )
+    one.end()
+    assert links.teardown_if_idle(world.names, lambda: False, world.lock)
+    assert nft("list", "ruleset") == before
+    assert firewalls.blockers(world.names) == ["ip filter FORWARD", "inet strict through"]
+
+
+def test_a_filter_that_comes_later_is_dealt_with_by_restore(world):
+    one = world.container("1")
+    world.outside.serve("tcp", 7000)
+    nft("-f", "-", text=DROPPING)
+    assert one.ask("192.0.2.2", 7000).startswith("no:")
+    assert len(firewalls.blockers(world.names)) == 2
+    links.restore([one.plan], world.lock)
+    assert one.ask("192.0.2.2", 7000) == "outside 192.0.2.1"
+
+
+def test_inspection_shows_what_is_there(world):
+    pytest.importorskip("pyroute2", reason="needs pyroute2")
+    from vitrine.network import inspect
+
+    assert inspect.observe(world.names)["present"] is False
+    one = world.container("1", [["127.0.0.1", 8080, 80, "tcp"]])
+    seen = inspect.observe(world.names)
+    assert (seen["present"], seen["up"], seen["mtu"]) == (True, True, 1420)
+    assert seen["mac"] == plan.mac_address(world.gateway)
+    assert seen["addresses"] == ["10.83.0.1/16"]
+    assert seen["interfaces"] == [one.plan["host_if"]]
+    assert seen["published"] == [
+        {
+            "host_ip": "127.0.0.1",
+            "host_port": 8080,
+            "protocol": "tcp",
+            "address": one.address,
+            "container_port": 80,
+            "container_id": one.plan["container_id"],
+        }
+    ]
+    assert seen["blocked_by"] == []
 
 
 def test_the_start_path_imports_nothing_slow():

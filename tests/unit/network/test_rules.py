@@ -149,10 +149,10 @@ def test_elements_have_the_sizes_of_their_map(host_ip, host_port, container_port
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=64))
 def test_comments_come_out_as_they_went_in(comment):
     parts = dict(route.attributes(dict(route.attributes(nft.element(b"k", b"d", comment)))[1]))
-    assert nft._comment(parts.get(6, b"")) == comment
-    assert nft._comment(b"\x05\x02xy" + parts.get(6, b"")) == comment
+    assert nft.comment_of(parts.get(6, b"")) == comment
+    assert nft.comment_of(b"\x05\x02xy" + parts.get(6, b"")) == comment
 
 
 @given(st.binary(max_size=80))
 def test_any_userdata_is_read_without_an_error(userdata):
-    assert isinstance(nft._comment(userdata), str)
+    assert isinstance(nft.comment_of(userdata), str)

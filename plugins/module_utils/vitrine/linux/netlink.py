@@ -189,7 +189,7 @@ class Netlink:
         kind, flags, body = message
         header = _HEADER.pack(len(body) + 16, kind, flags | NLM_F_REQUEST | NLM_F_ACK, self._sequence, 0)
         self._send(header + body)
-        objects = []
+        objects: list[tuple[int, bytes]] = []
         while True:
             for answer, got, sequence, payload in self._receive():
                 if sequence != self._sequence:
@@ -212,7 +212,7 @@ class Netlink:
     def _dump(self, kind: int, body: bytes) -> tuple[list[tuple[int, bytes]], bool]:
         self._sequence += 1
         self._send(_HEADER.pack(len(body) + 16, kind, NLM_F_REQUEST | NLM_F_DUMP, self._sequence, 0) + body)
-        objects = []
+        objects: list[tuple[int, bytes]] = []
         interrupted = False
         while True:
             for answer, flags, sequence, payload in self._receive():

@@ -19,8 +19,8 @@ import struct
 from ..errors import HostError, StartFailed, VitrineError
 from ..linux import netlink as route
 from ..linux.namespaces import FLAGS, setns
+from . import firewalls, rules
 from . import plan as plans
-from . import rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def _ensure_host(netlink: route.Netlink, plan: dict[str, Any]) -> tuple[tuple[in
     """The work of setup_host: ((the bridge's index, its MTU), the fallback driver of the packet filter or None)."""
     try:
         bridge = _bridge(netlink, plan)
+        new = bridge is None
         if bridge is None:
             _make_bridge(netlink, plan)
             bridge = _bridge(netlink, plan) or (0, 1500)
@@ -76,7 +77,18 @@ def _ensure_host(netlink: route.Netlink, plan: dict[str, Any]) -> tuple[tuple[in
             hint=_HINTS.get(error.errno or 0, ""),
             value=plan["bridge"],
         ) from None
-    return bridge, rules.driver(plan)
+    fallback = rules.driver(plan)
+    if new and not fallback:
+        _best_effort(firewalls.admit, plan)
+    return bridge, fallback
+
+
+def _best_effort(action: Callable[[dict[str, Any]], None], names: dict[str, Any]) -> None:
+    """What other packet filters do is not ours to enforce: ``firewalls.blockers`` tells what is left to do."""
+    try:
+        action(names)
+    except (OSError, VitrineError):
+        pass
 
 
 _HINTS = {
@@ -303,6 +315,8 @@ def _teardown(netlink: route.Netlink, names: dict[str, Any], ports: list[str] | 
     """Remove the packet filter, the bridge's ports and the bridge (ports None: there is none); returns their names."""
     removed = []
     fallback = rules.fallback_in_use(names) if ports is not None else None
+    if ports is not None and not fallback:
+        _best_effort(firewalls.withdraw, names)
     try:
         if fallback:
             fallback.remove(names)
@@ -362,12 +376,13 @@ def sweep(names: dict[str, Any], live_ids: Collection[str], lock_path: str | Non
 def restore(running: Collection[dict[str, Any]], lock_path: str | None) -> None:
     """Make good what others took away (``nft flush ruleset``): base ruleset and ports of all running containers.
 
-    running: their network plans, with the host ports that were really chosen. Costs one question for each container
-    with ports and nothing else when all is there.
+    running: the network plans of one bridge, with the host ports that were really chosen.
     """
     with _Lock(lock_path), route.Netlink() as netlink:
-        for plan in running:
-            _bridge_and_driver, fallback = _ensure_host(netlink, plan)
+        for number, plan in enumerate(running):
+            _bridge_and_mtu, fallback = _ensure_host(netlink, plan)
+            if not number and not fallback:
+                _best_effort(firewalls.admit, plan)
             if plan["ports"]:
                 try:
                     (fallback or rules).add_ports(plan)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SUBSYSTEM = 10 << 8
 BEGIN, END = 0x10, 0x11
 NEWTABLE, GETTABLE, DELTABLE, NEWCHAIN, GETCHAIN = 0, 1, 2, 3, 4
-NEWRULE, NEWSET, GETSET, NEWSETELEM, GETSETELEM, DELSETELEM = 6, 9, 10, 12, 13, 14
+NEWRULE, GETRULE, DELRULE, NEWSET, NEWSETELEM, GETSETELEM, DELSETELEM = 6, 7, 8, 9, 12, 13, 14
 IPV4 = 2
 
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
@@ -55,8 +55,8 @@ def _be32(value: int) -> bytes:
     return struct.pack(">i" if value < 0 else ">I", value)
 
 
-def _message(kind: int, flags: int, *body: bytes) -> Message:
-    return SUBSYSTEM | kind, flags, struct.pack(">BBH", IPV4, 0, 0) + b"".join(body)
+def _message(kind: int, flags: int, *body: bytes, family: int = IPV4) -> Message:
+    return SUBSYSTEM | kind, flags, struct.pack(">BBH", family, 0, 0) + b"".join(body)
 
 
 # -- objects ---------------------------------------------------------------------------------------------------------
@@ -98,6 +98,17 @@ def rule(table_name: str, chain_name: str, *expressions: bytes) -> Message:
     )
 
 
+def insert_rule(family: int, table_name: str, chain_name: str, comment: str, *expressions: bytes) -> Message:
+    """A rule before all others of a chain, in a table that may be of another family."""
+    body = [attribute(1, text(table_name)), attribute(2, text(chain_name)), nested(4, *expressions)]
+    return _message(NEWRULE, NLM_F_CREATE, *body, _userdata(7, comment), family=family)
+
+
+def delete_rule(family: int, table_name: str, chain_name: str, handle: bytes) -> Message:
+    body = [attribute(1, text(table_name)), attribute(2, text(chain_name)), attribute(3, handle)]
+    return _message(DELRULE, 0, *body, family=family)
+
+
 def port_map(table_name: str, name: str, identity: int, key_types: Sequence[int], key_sizes: Sequence[int]) -> Message:
     """A map from a concatenated key to address . port. identity: any number, unique in the batch."""
     key_type = 0
@@ -123,9 +134,14 @@ def element(key: bytes, data: bytes = b"", comment: str = "") -> bytes:
     if data:
         parts.append(nested(2, attribute(1, data)))
     if comment:
-        value = text(comment)
-        parts.append(attribute(6, bytes((0, len(value))) + value))  # a run of type, length, value: type 0 is a comment
+        parts.append(_userdata(6, comment))
     return nested(1, *parts)
+
+
+def _userdata(kind: int, comment: str) -> bytes:
+    """An attribute with what nft keeps for itself, a run of type, length, value; type 0 is a comment."""
+    value = text(comment)
+    return attribute(kind, bytes((0, len(value))) + value)
 
 
 def add_elements(table_name: str, set_name: str, elements: Sequence[bytes]) -> Message:
@@ -150,17 +166,27 @@ def read_elements(netlink: Netlink, table_name: str, set_name: str) -> list[tupl
             parts = dict(attributes(value))
             key = dict(attributes(parts.get(1, b""))).get(1, b"")
             data = dict(attributes(parts.get(2, b""))).get(1, b"")
-            found.append((key, data, _comment(parts.get(6, b""))))
+            found.append((key, data, comment_of(parts.get(6, b""))))
     return found
 
 
-def _comment(userdata: bytes) -> str:
+def comment_of(userdata: bytes) -> str:
+    """Return the comment in a userdata attribute, or ""."""
     while len(userdata) >= 2:
         kind, size = userdata[0], userdata[1]
         if kind == 0:
             return os.fsdecode(userdata[2 : 2 + size].rstrip(b"\0"))
         userdata = userdata[2 + size :]
     return ""
+
+
+def dump(netlink: Netlink, kind: int, family: int = 0, table_name: str = "", chain_name: str = "") -> list[bytes]:
+    """Return all chains (kind GETCHAIN), or the rules (GETRULE) of a chain; family 0 is every one. Raises OSError."""
+    body = []
+    if table_name:
+        body = [attribute(1, text(table_name)), attribute(2, text(chain_name))]
+    number, _flags, question = _message(kind, 0, *body, family=family)
+    return [payload for _answer, payload in netlink.dump(number, question)]
 
 
 # -- expressions -----------------------------------------------------------------------------------------------------
