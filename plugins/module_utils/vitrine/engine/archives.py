@@ -274,6 +274,8 @@ def _add(
             content, size = archive.open(name)
             with tempfile.NamedTemporaryFile(dir=store.temporary_folder()) as spooled:
                 writer = store.blobs.writer(descriptor.digest, descriptor.size) if descriptor else None
+                if writer:
+                    writer.restart()
                 for chunk in iter(lambda: content.read(_CHUNK), b""):  # noqa: B023  (used up within the pass)
                     (writer or spooled).write(chunk)
                 if writer:

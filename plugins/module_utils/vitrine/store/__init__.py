@@ -62,6 +62,7 @@ class Store:
         self.root = root
         self.driver = driver
         self._lock = -1
+        self._temporary: Any = None
         if without:
             from ..linux import features
 
@@ -115,6 +116,14 @@ class Store:
             os.close(self._lock)
             self._lock = -1
 
+    def temporary_folder(self) -> str:
+        """Return a directory of this process's own, on the store's disk; it goes with close(), or after a crash."""
+        if self._temporary is None:
+            from .layers.staging import Staging
+
+            self._temporary = Staging(self.layers.root)
+        return self._temporary.tree
+
     # -- care ---------------------------------------------------------------------------------------------------------
 
     def recover(self) -> None:
@@ -143,6 +152,9 @@ class Store:
         if "db" in self.__dict__:
             self.db.close()
             del self.db
+        if self._temporary is not None:
+            self._temporary.close()
+            self._temporary = None
         self.release()
 
     def __enter__(self) -> Store:

@@ -90,6 +90,34 @@ class Blobs:
         self._store.hold()
         return BlobWriter(self, digests.check(digest), size)
 
+    def take(self, path: str) -> str:
+        """Store a copy of a file that has no digest yet; returns it. Raises DiskFull."""
+        from hashlib import sha256
+
+        self._store.hold()
+        new = f"{self.root}/sha256/.new-{os.urandom(8).hex()}"
+        state = sha256()
+        with writing(new, "the blob was not stored"):
+            try:
+                with open(path, "rb", buffering=0) as source, open(new, "xb", buffering=0) as target:
+                    while True:
+                        data = source.read(CHUNK)
+                        if not data:
+                            break
+                        state.update(data)
+                        view = memoryview(data)
+                        while view:
+                            view = view[target.write(view) :]
+                    os.fsync(target.fileno())
+                digest = "sha256:" + state.hexdigest()
+                os.rename(new, self.path(digest))
+            except BaseException:
+                if os.path.exists(new):
+                    os.unlink(new)
+                raise
+            sync_directory(os.path.dirname(new))
+        return digest
+
     def add_source(self, digest: str, repository: str) -> None:
         """Note that a repository ("registry/name") has the blob, so that a push may mount it from there."""
         statement = "INSERT OR IGNORE INTO blob_sources VALUES (?, ?)"

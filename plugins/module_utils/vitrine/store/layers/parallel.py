@@ -88,11 +88,14 @@ class Unpackers:
     ) -> None:
         """Unpack a layer from a file, soon. Layers may be added in any order; parent: None, here, or added too.
 
-        digest: the blob's, if the store's blobs have it (None: seen from the path). Raises UnsupportedContent.
+        digest: the blob's; None: seen from the path, and a file from elsewhere becomes a blob first. Raises UnsupportedContent.
         """
         compression = stream.compression_of(media_type)
         if digest is None and os.path.dirname(os.path.dirname(blob)) == self._store.blobs.root:
             digest = f"{os.path.basename(os.path.dirname(blob))}:{os.path.basename(blob)}"
+        elif digest is None:
+            digest = self._store.blobs.take(blob)
+            blob = self._store.blobs.path(digest)
         task = {
             "number": len(self._tasks),
             "blob": blob,
