@@ -162,7 +162,7 @@ class _Build:
         image_id = self._image(state)
         unused = sorted(set(self.request.arguments) - self.used_arguments - PROXY_ARGUMENTS)
         if unused:
-            self.say(f"[Warning] One or more build-args {unused} were not consumed\n")
+            self.say(f"[Warning] One or more build-args [{' '.join(unused)}] were not consumed\n")
         self.say(f"Successfully built {image_id[7:19]}\n")
         return image_id
 
