@@ -10,6 +10,7 @@ import fnmatch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vitrine.build import ignore
 from vitrine.errors import InvalidInput
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vitrine.build import words
 
 VARIABLES = {"A": "one", "B": "two words", "E": "", "_x1": "under", "Q": "it's"}
