@@ -18,23 +18,7 @@ from vitrine.oci.config import ImageConfig
 from vitrine.oci.descriptor import Descriptor
 from vitrine.registry import Client
 from vitrine.registry.retry import Policy
-
-try:
-    from vitrine.store import Store
-except ImportError:
-    import os, types
-    from vitrine.store.blobs import Blobs
-
-    class Store:
-        def __init__(self, root):
-            os.makedirs(root + "/blobs/sha256")
-            os.makedirs(root + "/blobs/partial")
-            self.root = root
-            self.db = types.SimpleNamespace(run=lambda *a: None, column=lambda *a: [])
-            self.blobs = Blobs(self)
-
-        def hold(self):
-            pass
+from vitrine.store import Store
 
 
 class Image:

@@ -34,6 +34,8 @@ HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"vitrine/{VERSION}"}
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 CONNECTIONS = 10
+# Exceptions of requests and urllib3 that say the same every time; by name, for they are imported late.
+_FINAL_NAMES = frozenset(("CertificateError", "InvalidURL", "InvalidHeader"))
 
 
 def import_requests() -> Any:
@@ -180,11 +182,18 @@ class Transport:
         import ssl
 
         if not verify:
+            import urllib3
+
+            # Whose certificate is not checked was decided by the configuration: nobody needs to read it each time.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
             context = ssl.create_default_context(cafile=_ca_bundle())
+            if _is_address(origin[1]) and _urllib3_major() < 2:
+                # urllib3 1.x gives addresses to ssl without a name to check, and checks the certificate's name itself.
+                context.check_hostname = False
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         names = dict.fromkeys((registry, f"{origin[1]}:{origin[2]}", *((origin[1],) if origin[2] == 443 else ())))
         for filed_under in filter(None, names):
@@ -217,7 +226,9 @@ def _new_adapter(requests: Any, context: Any) -> Any:
             return super().proxy_manager_for(proxy, **options, **({"ssl_context": context} if context else {}))
 
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-            """requests < 2.32 would set the CA bundle of its own here."""
+            """requests would set the CA bundle of its own here."""
+            if context:
+                conn.cert_reqs = context.verify_mode  # else urllib3 1.x puts CERT_REQUIRED into the context
 
         def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
             """requests >= 2.32: likewise."""
@@ -225,6 +236,22 @@ def _new_adapter(requests: Any, context: Any) -> Any:
             return {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}, {}
 
     return Adapter(pool_connections=2, pool_maxsize=CONNECTIONS, max_retries=0)
+
+
+def _is_address(host: str) -> bool:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _urllib3_major() -> int:
+    import urllib3
+
+    return int(urllib3.__version__.partition(".")[0])
 
 
 def _ca_bundle() -> str | None:
@@ -265,7 +292,8 @@ def _final(error: BaseException) -> bool:
     import ssl
 
     final = (ssl.SSLCertVerificationError, socket.gaierror)
-    return any(isinstance(cause, final) for cause in _causes(error)) or type(error).__name__ == "InvalidURL"
+    causes = _causes(error)
+    return any(isinstance(cause, final) or type(cause).__name__ in _FINAL_NAMES for cause in causes)
 
 
 def unreachable(origin: Origin, error: BaseException) -> RegistryUnreachable:
@@ -280,7 +308,9 @@ def unreachable(origin: Origin, error: BaseException) -> RegistryUnreachable:
     def any_is(*kinds: type[BaseException]) -> BaseException | None:
         return next((cause for cause in causes if isinstance(cause, kinds)), None)
 
-    untrusted = any_is(ssl.SSLCertVerificationError)
+    untrusted = any_is(ssl.SSLCertVerificationError) or next(
+        (cause for cause in causes if type(cause).__name__ == "CertificateError"), None
+    )
     text = " ".join(str(cause) for cause in causes)
     if any(type(cause).__name__ == "ProxyError" for cause in causes):
         what, hint = "the proxy does not let us through", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
