@@ -199,7 +199,7 @@ def test_devices_are_denied_by_a_program(make: Callable[..., dict[str, Any]], tm
     layout = cgroups.detect()
     if not layout.unified:
         pytest.skip("this host has no version 2 tree")
-    deny_devices(layout.replace(v1={}), make, tmp_path)
+    deny_devices(layout.replace(v1={}, controllers=()), make, tmp_path)
 
 
 def test_a_program_is_replaced(make: Callable[..., dict[str, Any]]) -> None:
@@ -208,7 +208,7 @@ def test_a_program_is_replaced(make: Callable[..., dict[str, Any]]) -> None:
     layout = cgroups.detect()
     if not layout.unified:
         pytest.skip("this host has no version 2 tree")
-    plan = make({"devices": [{"allow": False, "access": "rwm"}]}, layout.replace(v1={}))
+    plan = make({"devices": [{"allow": False, "access": "rwm"}]}, layout.replace(v1={}, controllers=()))
     before = bpf_devices.attached(plan["unified"])
     assert len(before) == 1
     bpf_devices.replace(bpf_devices.compile_program(False, ()), plan["unified"])
@@ -310,9 +310,7 @@ def test_a_missing_file_names_the_option(settings: Settings) -> None:
     if not layout.unified:
         pytest.skip("this host has no version 2 tree")
     plan = cgroups.compile({"unified": {"cgroup.nothing": "1"}}, f"/{settings.tag}/x", layout)
-    with pytest.raises(
-        HostError, match="cannot be set: this kernel has no cgroup.nothing"
-    ):
+    with pytest.raises(HostError, match="cannot be set: this kernel has no cgroup.nothing"):
         cgroups.create(plan)
 
 
@@ -347,6 +345,55 @@ def test_a_new_process_can_be_born_in_the_group(make: Callable[..., dict[str, An
     assert os.readlink(f"/proc/self/fd/{fd}") == plan["unified"]
     os.close(fd)
     assert cgroups.clone_fd(dict(plan, unified="")) == -1
+
+
+@pytest.fixture
+def huge(settings: Settings) -> Iterator[cgroups.Layout]:
+    """A version 2 tree with the hugetlb controller; what is enabled for the test is disabled again."""
+    layout = cgroups.detect()
+    if "hugetlb" not in layout.controllers or not os.path.isdir("/sys/kernel/mm/hugepages/hugepages-2048kB"):
+        pytest.skip("this host has no version 2 tree with the hugetlb controller and pages of 2 MiB")
+    control = Path(layout.unified, "cgroup.subtree_control")
+    before = control.read_text().split()
+    yield layout
+    if "hugetlb" not in before:
+        control.write_text("-hugetlb")
+
+
+def test_a_limit_of_version_2(huge: cgroups.Layout, make: Callable[..., dict[str, Any]]) -> None:
+    plan = make({"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]})
+    assert Path(plan["unified"], "hugetlb.2MB.max").read_text() == f"{4 * MIB}\n"
+    assert cgroups.update(plan, {"hugepageLimits": [{"pageSize": "2MB", "limit": 2 * MIB}]}) == []
+    assert Path(plan["unified"], "hugetlb.2MB.max").read_text() == f"{2 * MIB}\n"
+    pid = sleeper(plan)
+    assert f"0::{plan['path']}\n" in Path(f"/proc/{pid}/cgroup").read_text()
+
+
+def test_processes_in_the_group_above_are_an_explained_obstacle(huge: cgroups.Layout, settings: Settings) -> None:
+    above = os.path.join(huge.unified, settings.tag)
+    os.mkdir(above)
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(60)
+    try:
+        Path(above, "cgroup.procs").write_text(str(pid))
+        limited = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MIB}]}
+        plan = cgroups.compile(limited, f"/{settings.tag}/x", huge)
+        with pytest.raises(HostError, match="hugepage_limits cannot be set.*'hugetlb' cannot be enabled") as caught:
+            cgroups.create(plan)
+        assert "move them to a group below it" in caught.value.hint
+        # Without that limit, the container starts, and says what it could not have.
+        free = dict(cgroups.compile(None, f"/{settings.tag}/x", huge), enable=(("hugetlb", ""),))
+        assert [text for text in cgroups.create(free) if "'hugetlb' cannot be enabled" in text]
+        assert cgroups.remove(free)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        while os.path.exists(above):
+            try:
+                os.rmdir(above)
+            except OSError:
+                time.sleep(0.01)
 
 
 def test_many_containers_come_and_go_at_once(settings: Settings) -> None:

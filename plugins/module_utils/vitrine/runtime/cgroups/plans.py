@@ -7,6 +7,7 @@ A plan is a dict of
   path      the container's group, "/<tag>/<id>"
   dirs      {version 1 controller: its group's directory}
   unified   the group's directory in the version 2 tree, or ""; mount: where that tree is mounted
+  controllers  those of the version 2 tree
   enable    version 2 controllers that every group above must hand down: ((controller, option or ""), ...)
   writes    ((directory, ((file, value), ...), option, level), ...) in order
   program   device program for the version 2 group (bytes), or None
@@ -59,6 +60,7 @@ def compile_plan(resources: dict[str, Any] | None, path: str, layout: Layout) ->
         "dirs": {name: layout.v1[name] + path for name in V1_CONTROLLERS if name in layout.v1},
         "unified": unified,
         "mount": layout.unified,
+        "controllers": layout.controllers,
         "enable": (),
         "writes": (),
         "program": None,
@@ -84,7 +86,7 @@ def compile_plan(resources: dict[str, Any] | None, path: str, layout: Layout) ->
 def update_writes(plan: dict[str, Any], resources: dict[str, Any]) -> tuple[tuple[Any, ...], list[str]]:
     """Return (writes, warnings) that bring an existing plan's groups to new resources (devices stay as they are)."""
     scratch = dict(plan, warnings=[])
-    _, writes = _limits(resources, scratch, tuple(name for name, _ in plan["enable"]))
+    _, writes = _limits(resources, scratch, plan["controllers"])
     return tuple(writes), scratch["warnings"]
 
 
