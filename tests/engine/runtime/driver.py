@@ -4,7 +4,7 @@
 """Runs one container for a test, in the place of the monitor: JSON request on standard input, JSON result on output.
 
 request: {"spec", "cgroup" (resources) or null, "tag", "input", "exec": OCI process or null, "without": [...],
-"modules": true to compare sys.modules, "timeout": seconds}
+"modules": true to compare sys.modules, "timeout": seconds, "leave": true to end at once when the process runs}
 result: {"status", "output", "error": {...} or null, "exec_status", "exec_output", "modules": [...], "ms": {...}}
 """
 
@@ -128,6 +128,8 @@ def main() -> None:
         os.close(stdin_out)
         if request.get("exec"):
             run_exec(request, process, plan, result, deadline)
+        if request.get("leave"):
+            os._exit(0)
         target = process.console_fd if tty else stdin_in
         os.write(target, request.get("input", "").encode())
         if not tty:
@@ -141,6 +143,7 @@ def main() -> None:
         if group:
             cgroups.kill(group)
             cgroups.remove(group)
+    os.close(modules_in)
     if request.get("modules"):
         result["modules"] = json.loads(os.read(modules_out, 65536) or b"null")
     result["output"] = output.decode("utf-8", "replace")

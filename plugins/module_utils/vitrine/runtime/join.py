@@ -39,7 +39,7 @@ class Join:
         pid = -1
         try:
             identity = self.enter()
-            pid = clone.clone(clone.CLONE_PARENT)[0]
+            pid = self.fork()
             if pid:
                 self.sock.send(wire.STARTED + b"%d" % pid)
                 return 0
@@ -49,6 +49,16 @@ class Join:
         if pid == 0:
             os._exit(1)
         return 1
+
+    def fork(self) -> int:
+        """Clone the process, as a child of the helper's parent."""
+        self.doing("clone")
+        try:
+            return clone.clone(clone.CLONE_PARENT)[0]
+        except OSError as error:
+            if error.errno == errno.ENOMEM:  # what the kernel says of a pid namespace whose first process has ended
+                raise Conflict("the container has ended", hint="start it first", value=self.plan["pid"]) from None
+            raise
 
     def enter(self) -> tuple[int, int, list[int], bytes]:
         """Open all that is needed of the host, make sure of whom it was opened, and go in with nothing of it."""
