@@ -15,7 +15,7 @@ import pytest
 
 from vitrine.errors import HostError, StartFailed
 from vitrine.linux import netlink as route
-from vitrine.network import firewalls, links, plan, rules
+from vitrine.network import firewalls, links, plan, ports, rules
 
 
 def switch(name):
@@ -46,6 +46,32 @@ def test_nft_prints_the_ruleset_and_loads_it_again_as_it_was(world, subnet):
     assert rules.published(network["table"]) == []
     rules.remove(network["table"])
     assert nft("list", "tables") == ""
+
+
+def test_a_range_of_a_thousand_ports_is_published_and_taken_back(world):
+    published = [["", 20000 + number, 20000 + number, protocol] for number in range(500) for protocol in ("tcp", "udp")]
+    network = world.plan("1", published)
+    held, network["ports"] = ports.hold_ports(network)
+    world.fds += held
+    links.setup_host(network, world.lock)
+    links.connect(network, world.outside.netns, world.lock)
+    assert len(rules.published(network["table"])) == 1000
+    rules.add_ports({**network, "address": "10.83.0.77"})  # all in the way, all replaced
+    assert {entry[3] for entry in rules.published(network["table"])} == {"10.83.0.77"}
+    links.disconnect({**network, "address": "10.83.0.77"}, world.lock)
+    assert rules.published(network["table"]) == []
+
+
+def test_many_messages_are_all_acknowledged(world):
+    with route.Netlink() as netlink:
+        answers = netlink.transact([route.link_delete(f"absent{number}") for number in range(1000)])
+    assert [number for number, _text in answers] == [19] * 1000
+
+
+def test_connecting_a_process_that_is_gone_is_a_failed_start(world):
+    with pytest.raises(StartFailed, match="network") as caught:
+        links.connect(world.plan("1"), "/proc/999999999/ns/net", world.lock)
+    assert caught.value.errno == 2
 
 
 def test_a_failed_batch_changes_nothing(world):

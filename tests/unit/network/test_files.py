@@ -24,13 +24,14 @@ options ndots:2
 
 def test_the_hosts_servers_without_those_that_no_container_reaches():
     assert files.resolv_conf(HOST) == (
-        "search example.com corp.example\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n"
-        "options edns0 trust-ad ndots:2\n"
+        "search example.com corp.example\nnameserver 192.0.2.53\noptions edns0 trust-ad ndots:2\n"
     )
 
 
 def test_on_the_hosts_network_its_loopback_servers_stay():
-    assert "nameserver 127.0.0.53\n" in files.resolv_conf(HOST, keep_loopback=True)
+    text = files.resolv_conf(HOST, keep_loopback=True)
+    assert "nameserver 127.0.0.53\n" in text and "nameserver 2001:db8::53\n" in text
+    assert "nameserver 2001:db8::1\n" in files.resolv_conf(HOST, ["2001:db8::1"])  # what was asked for is kept
 
 
 def test_what_is_asked_for_replaces_its_part_only():

@@ -46,6 +46,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 
 AF_UNSPEC, AF_INET, AF_BRIDGE, AF_INET6 = 0, 2, 7, 10
 IFF_UP = 1
+MANY = 100  # messages at once: all their acknowledgements must fit into the socket's receive buffer
 NLA_F_NESTED = 0x8000
 NLA_TYPE_MASK = 0x3FFF
 
@@ -132,6 +133,12 @@ class Netlink:
         Returns for each message (errno or 0, the kernel's explanation or ""). rtnetlink carries out every message by
         itself: one that fails does not keep the next from being done.
         """
+        answers: list[tuple[int, str]] = []
+        for start in range(0, len(messages), MANY):
+            answers += self._transact(messages[start : start + MANY])
+        return answers
+
+    def _transact(self, messages: Sequence[Message]) -> list[tuple[int, str]]:
         first = self._sequence + 1
         parts = []
         for kind, flags, body in messages:

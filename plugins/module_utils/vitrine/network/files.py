@@ -23,8 +23,8 @@ def resolv_conf(
 ) -> str:
     """Return a resolver configuration (resolv.conf(5)): the host's, each part replaced by what was asked for.
 
-    The host's nameservers on loopback addresses are left out, unless keep_loopback (the host's own network); so are
-    link-local ones with a zone, which names an interface of the host. search ["."] means: no search list.
+    The host's nameservers on loopback and on IPv6 addresses are left out, as no container on an IPv4 bridge reaches
+    them, unless keep_loopback (the host's own network). search ["."] means: no search list.
     """
     servers: list[str] = []
     searches: list[str] = []
@@ -43,7 +43,7 @@ def resolv_conf(
     if asked:
         servers = asked
     elif not keep_loopback:
-        servers = [one for one in servers if not one.startswith("127.") and one != "::1" and "%" not in one]
+        servers = [one for one in servers if not one.startswith("127.") and ":" not in one]
         servers = servers or list(PUBLIC_SERVERS)
     searches = list(search) or searches
     settings = list(options) or settings

@@ -11,6 +11,7 @@ out by ``disconnect``, or, when nobody lived to call it, by the next ``sweep``.
 from __future__ import annotations
 
 import _socket
+import _thread
 import errno
 import fcntl
 import os
@@ -93,7 +94,7 @@ def _best_effort(action: Callable[[dict[str, Any]], None], names: dict[str, Any]
 
 _HINTS = {
     errno.EPERM: "the engine needs root (CAP_NET_ADMIN)",
-    errno.EOPNOTSUPP: "load the kernel module: modprobe bridge",
+    errno.EOPNOTSUPP: "load the kernel modules: modprobe -a bridge veth",
     errno.EROFS: "the engine must be able to write to /proc/sys/net",
 }
 
@@ -191,8 +192,9 @@ def connect(plan: dict[str, Any], netns_path: str, lock_path: str | None = None)
     netns_path: "/proc/PID/ns/net". Makes good what of setup_host has gone meanwhile, and replaces what an earlier
     start of the same container left behind. On failure nothing stays. Raises StartFailed (stage "network"), HostError.
     """
-    fd = os.open(netns_path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = -1
     try:
+        fd = os.open(netns_path, os.O_RDONLY | os.O_CLOEXEC)
         with _Lock(lock_path), route.Netlink() as netlink:
             bridge, fallback = _ensure_host(netlink, plan)
             _make_pair(netlink, plan, bridge, fd)
@@ -211,7 +213,8 @@ def connect(plan: dict[str, Any], netns_path: str, lock_path: str | None = None)
             hint=_HINTS.get(error.errno or 0, ""),
         ) from None
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)
 
 
 def _make_pair(netlink: route.Netlink, plan: dict[str, Any], bridge: tuple[int, int], fd: int) -> None:
@@ -240,7 +243,7 @@ def _configure(plan: dict[str, Any]) -> None:
 
 def _inside(fd: int, action: Callable[[], None]) -> None:
     """Run action with the calling thread in another network namespace."""
-    own = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    own = os.open(f"/proc/self/task/{_thread.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         setns(fd, FLAGS["net"])
         try:
@@ -405,14 +408,17 @@ def flush_udp(plan: dict[str, Any]) -> None:
     if not published:
         return
     head = struct.pack(">BBH", _socket.AF_INET, 0, 0)
+    udp = route.attribute(1, b"\x11")
     try:
         with route.Netlink(route.NETLINK_NETFILTER) as netlink:
             stale = []
             for _kind, payload in netlink.dump(_CONNTRACK | _GET, head):
+                if udp not in payload:
+                    continue  # looking before taking apart: there may be a million flows
                 original = dict(route.attributes(payload, 4)).get(1, b"")
                 ports = dict(route.attributes(dict(route.attributes(original)).get(2, b"")))
                 number = struct.unpack(">H", ports.get(3, b"\0\0"))[0]
-                if ports.get(1) == b"\x11" and number in published:
+                if number in published:
                     stale.append((_CONNTRACK | _DELETE, 0, head + route.nested(1, original)))
             if stale:
                 netlink.transact(stale)

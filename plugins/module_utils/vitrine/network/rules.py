@@ -27,7 +27,6 @@ from .plan import PROTOCOLS, WILDCARD, mask, number, split, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from types import ModuleType
     from typing import Any
 
@@ -107,10 +106,8 @@ def ensure(plan: dict[str, Any]) -> None:
                 kept += [(name, *found) for found in nft.read_elements(netlink, plan["table"], name)]
             except OSError:
                 pass  # no such table yet
-        messages = base(plan)
-        for name, key, data, comment in kept:
-            messages.append(nft.add_elements(plan["table"], name, [nft.element(key, data, comment)]))
-        nft.commit(netlink, messages)
+        elements = [(name, nft.element(key, data, comment)) for name, key, data, comment in kept]
+        nft.commit(netlink, base(plan) + _by_map(nft.add_elements, plan["table"], elements))
 
 
 def base(plan: dict[str, Any]) -> list[Message]:
@@ -199,7 +196,8 @@ def add_ports(plan: dict[str, Any]) -> None:
     """
     places = [_place(mapping, plan["address"]) for mapping in plan["ports"]]
     table, owner = plan["table"], plan["container_id"]
-    added = [nft.add_elements(table, name, [nft.element(key, data, owner)]) for name, key, data in places]
+    elements = [(name, nft.element(key, data, owner)) for name, key, data in places]
+    added = _by_map(nft.add_elements, table, elements)
     with nft.open_netfilter() as netlink:
         try:
             nft.commit(netlink, added)
@@ -207,24 +205,29 @@ def add_ports(plan: dict[str, Any]) -> None:
             if error.errno not in (errno.EEXIST, errno.EBUSY):
                 raise
             mine = {(name, key) for name, key, _data in places}
-            stale = [
-                nft.delete_elements(table, name, [nft.element(key)])
-                for name, key, _data, _owner in _dump(netlink, table)
-                if (name, key) in mine
-            ]
-            nft.commit(netlink, stale + added)
+            stale = [(name, nft.element(key)) for name, key, *_rest in _dump(netlink, table) if (name, key) in mine]
+            nft.commit(netlink, _by_map(nft.delete_elements, table, stale) + added)
+
+
+def _by_map(make: Any, table: str, elements: list[tuple[str, bytes]]) -> list[Message]:
+    """Return as few messages as can hold all elements, (map, element): an attribute ends at 64 KiB."""
+    messages = []
+    for name in MAPS:
+        of_map = [element for where, element in elements if where == name]
+        messages += [make(table, name, of_map[start : start + 400]) for start in range(0, len(of_map), 400)]
+    return messages
 
 
 def remove_ports(table: str, gone: Any) -> int:
     """Remove the elements for which gone(container_id, address) is true; returns how many. Raises OSError."""
     with nft.open_netfilter() as netlink:
         stale = [
-            nft.delete_elements(table, name, [nft.element(key)])
+            (name, nft.element(key))
             for name, key, data, owner in _dump(netlink, table)
             if gone(owner, text(int.from_bytes(data[:4], "big")))
         ]
         if stale:
-            nft.commit(netlink, stale)
+            nft.commit(netlink, _by_map(nft.delete_elements, table, stale))
         return len(stale)
 
 
@@ -242,7 +245,7 @@ def published(table: str) -> list[tuple[str, int, str, str, int, str]]:
     return sorted(found)
 
 
-def _dump(netlink: Netlink, table: str) -> Iterable[tuple[str, bytes, bytes, str]]:
+def _dump(netlink: Netlink, table: str) -> list[tuple[str, bytes, bytes, str]]:
     found = []
     for name in MAPS:
         try:
