@@ -17,8 +17,8 @@ from ..errors import VitrineError
 VERBS = {
     "run": ("running", "Create a container from an image and start it"),
     "create": ("running", "Create a container from an image without starting it"),
-    "exec": ("running", "Run a command in a running container"),
-    "attach": ("running", "Attach this terminal to a running container"),
+    "exec": ("terminals", "Run a command in a running container"),
+    "attach": ("terminals", "Attach this terminal to a running container"),
     "start": ("lifecycle", "Start stopped containers"),
     "stop": ("lifecycle", "Stop running containers"),
     "restart": ("lifecycle", "Restart containers"),

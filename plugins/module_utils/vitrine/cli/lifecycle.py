@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 
-from ..engine import parse
 from ..errors import ContainerNotFound, InvalidInput, VitrineError
 from .flags import Command, Options, option, switch
 
@@ -85,7 +84,7 @@ def start(engine: Engine, options: Options, names: list[str]) -> int:
         return each(names, lambda name: engine.containers.start(name))
     if len(names) > 1:
         raise InvalidInput("only one container can be attached to", hint="name one container", value=names)
-    from .running import start_attached
+    from .terminals import start_attached
 
     return start_attached(engine, names[0], stdin=options.interactive)
 
@@ -104,6 +103,8 @@ def restart(engine: Engine, options: Options, names: list[str]) -> int:
 
 def kill(engine: Engine, options: Options, names: list[str]) -> int:
     """vitrine kill"""
+    from ..engine import parse
+
     signum = parse.signal(options.signal or "KILL")
     return each(names, lambda name: engine.containers.kill(name, signum))
 

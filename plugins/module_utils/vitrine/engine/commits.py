@@ -11,7 +11,7 @@ import json
 from ..oci import reference as references
 from ..oci.document import dump
 from ..runtime import cgroups
-from .containers import now
+from .creating import now
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False

@@ -11,36 +11,23 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 from ..errors import Conflict, ContainerNotFound, InvalidInput, VitrineError
 from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import state as states
-from . import bundle, inspect
-from .spec import ContainerSpec, Mount
-from .starting import Paths, hostname_of, prepare
+from .paths import Paths, hostname_of
+from .spec import ContainerSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from typing import Any
 
     from .core import Engine
 
 ALIVE = ("running", "paused", "restarting", "stopping")
 DEFAULT_STOP_TIMEOUT = 10  # seconds, docker's
-
-
-def new_id() -> str:
-    """A container id: 64 random hex digits."""
-    return os.urandom(32).hex()
-
-
-def now() -> str:
-    """This moment, RFC 3339 with nanoseconds, UTC."""
-    stamp = time.time_ns()
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(stamp // 10**9))}.{stamp % 10**9:09d}Z"
 
 
 class Containers:
@@ -83,6 +70,8 @@ class Containers:
             for mount in spec.mounts
             if mount.type == "volume"
         }
+        from . import inspect
+
         return inspect.container(
             record,
             spec,
@@ -112,78 +101,11 @@ class Containers:
 
     # -- create -------------------------------------------------------------------------------------------------
 
-    def create(
-        self,
-        spec: ContainerSpec,
-        *,
-        pull: str = "missing",
-        platform: str | None = None,
-        progress: Callable[..., None] | None = None,
-        image_volumes: bool = True,
-    ) -> str:
-        """Record a container and prepare its writable layer; returns its id. Nothing runs.
+    def create(self, spec: ContainerSpec, **how: Any) -> str:
+        """Record a container and prepare its writable layer; returns its id. Nothing runs (creating.create)."""
+        from . import creating
 
-        pull: "always", "missing" or "never". image_volumes: mount anonymous volumes where the image wants them; a build
-        step does not, as what it writes there belongs into its layer. Raises ImageNotFound, NameInUse, InvalidInput.
-        """
-        store = self.engine.store
-        image = self.engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
-        config = json.loads(image.config).get("config") or {}
-        spec = self._completed(spec, config if image_volumes else {**config, "Volumes": None})
-        bundle.arguments(spec, config)
-        bundle.resources(spec, [])
-        bundle.Security(spec.security_opts, spec.privileged).seccomp_profile()
-        bundle.stop_signal(spec, config)
-        container_id = new_id()
-        name = spec.name or _generated_name(container_id)
-        created = [self._claim_volume(mount) for mount in spec.mounts if mount.type == "volume"]
-        folder = Paths(self.engine, container_id).folder
-        os.makedirs(folder, 0o700)
-        # the lock tells reconciliation that this folder without a row is being made, not left behind
-        with self._locked(container_id):
-            try:
-                root = store.layers.prepare_root(folder, image.top)
-                self._fill_volumes([mount for mount in created if mount], root)
-                store.containers.create(container_id, name, image.id, spec.to_json(), created=now())
-            except BaseException:
-                remove_tree(folder)
-                raise
-        return container_id
-
-    def _completed(self, spec: ContainerSpec, image: dict[str, Any]) -> ContainerSpec:
-        """Give names to anonymous volumes, the image's included, and ports to --publish-all."""
-        from .spec import Port
-
-        targets = {mount.target for mount in spec.mounts} | set(spec.tmpfs)
-        mounts = list(spec.mounts)
-        for target in image.get("Volumes") or ():
-            clean = os.path.normpath(target)
-            if clean not in targets and clean.startswith("/") and clean != "/":
-                mounts.append(Mount("volume", "", clean))
-        named = tuple(
-            mount.replace(source=new_id()) if mount.type == "volume" and not mount.source else mount for mount in mounts
-        )
-        for mount in named:
-            if mount.type == "bind" and not os.path.exists(mount.source):
-                os.makedirs(mount.source, 0o755)
-        ports = spec.published_ports
-        if spec.publish_all_ports:
-            taken = {port.key for port in ports}
-            for key in inspect.exposed_ports(spec, image):
-                number, _slash, protocol = key.partition("/")
-                if key not in taken:
-                    ports += (Port("", 0, int(number), protocol or "tcp"),)
-        return spec.replace(mounts=named, published_ports=ports)
-
-    def _claim_volume(self, mount: Mount) -> Mount | None:
-        """Make sure that a volume exists; returns the mount if the volume is new and wants the image's content."""
-        new = self.engine.store.volumes.create(mount.source)
-        return mount if new and "nocopy" not in mount.options else None
-
-    def _fill_volumes(self, mounts: list[Mount], root: dict[str, Any]) -> None:
-        """Copy what the image has at a new volume's target into the volume, as docker does."""
-        for mount in mounts:
-            self.engine.store.layers.copy_from_root(root, mount.target, self.engine.store.volumes.path(mount.source))
+        return creating.create(self.engine, spec, **how)
 
     # -- start --------------------------------------------------------------------------------------------------
 
@@ -194,7 +116,7 @@ class Containers:
         """
         record = self.record(name)
         self.engine.system.reconcile()
-        with self._locked(record.id):
+        with self.locked(record.id):
             observed = self.observe(record.id)
             if observed["status"] in ALIVE:
                 return None
@@ -202,6 +124,7 @@ class Containers:
 
     def _start(self, record: Any, *, attach: bool) -> Any:
         from ..supervise.launch import launch
+        from .starting import prepare
 
         spec = ContainerSpec.from_json(record.spec)
         request = prepare(self.engine, record, spec, self.image_config(record.image_id), attached=attach)
@@ -214,13 +137,14 @@ class Containers:
     def stop(self, name: str, *, timeout: int | None = None) -> bool:
         """Stop a container; returns False if it did not run. timeout: seconds before it is killed."""
         record = self.record(name)
-        with self._locked(record.id):
+        with self.locked(record.id):
             if record.desired != "stopped":
                 self.engine.store.containers.update(record.id, desired="stopped")
             return self._stop(record, timeout)
 
     def _stop(self, record: Any, timeout: int | None = None, *, kill: bool = False) -> bool:
         from ..supervise.stop import stop
+        from . import bundle
 
         observed = self.observe(record.id)
         if observed["status"] not in ALIVE:
@@ -259,14 +183,14 @@ class Containers:
     def restart(self, name: str, *, timeout: int | None = None) -> Any:
         """Stop a container if it runs, and start it."""
         record = self.record(name)
-        with self._locked(record.id):
+        with self.locked(record.id):
             self._stop(record, timeout)
             return self._start(record, attach=False)
 
     def pause(self, name: str, *, resume: bool = False) -> bool:
         """Freeze a container's processes, or thaw them; returns False if that was so already."""
         record = self.record(name)
-        with self._locked(record.id):
+        with self.locked(record.id):
             observed = self.running(record)
             if (observed["status"] == "paused") != resume:
                 return False
@@ -291,7 +215,7 @@ class Containers:
         """
         record = self.record(name)
         paths = Paths(self.engine, record.id)
-        with self._locked(record.id):
+        with self.locked(record.id):
             if self.observe(record.id)["status"] in ALIVE:
                 if not force:
                     raise Conflict(
@@ -316,8 +240,10 @@ class Containers:
 
     def update(self, name: str, **limits: Any) -> ContainerSpec:
         """Change resource limits and the restart policy in place, of a running container too; returns the new spec."""
+        from . import bundle
+
         record = self.record(name)
-        with self._locked(record.id):
+        with self.locked(record.id):
             spec = ContainerSpec.from_json(record.spec).replace(**limits)
             resources = bundle.resources(spec, bundle.device_nodes(spec))
             if self.observe(record.id)["status"] in ("running", "paused"):
@@ -385,6 +311,8 @@ class Containers:
 
     def command_line(self, record: Any, spec: ContainerSpec) -> str:
         """What a container runs, as one line of text."""
+        from . import bundle
+
         try:
             return " ".join(bundle.arguments(spec, self.image_config(record.image_id)))
         except InvalidInput:
@@ -403,7 +331,8 @@ class Containers:
         self.running(record)
         return cgroups.stats(self.cgroup(record.id))
 
-    def _locked(self, container_id: str) -> _Lock:
+    def locked(self, container_id: str) -> _Lock:
+        """The container's lock, for a with statement."""
         return _Lock(Paths(self.engine, container_id).lock, container_id)
 
 
@@ -425,21 +354,3 @@ class _Lock:
 
     def __exit__(self, *_exception: object) -> None:
         os.close(self._fd)
-
-
-_ADJECTIVES = (
-    "amber ashen azure blown bright clear cobalt crisp cut deep dewy dim etched faceted fine flint floated frosted "
-    "fused gilded glazed gleaming golden hazel ivory jade leaded limpid lucid milky mirrored misty opal pale pearly "
-    "polished prismatic quiet rippled rosy ruby satin sea shining silvered smoky smooth stained tempered tinted violet"
-).split()
-_NOUNS = (
-    "alembic ampoule bauble bead beaker bell bottle bowl bulb cameo carafe chalice cloche crystal cruet decanter dome "
-    "facet flacon flask flute globe goblet jar lamp lantern lens lustre marble mirror mosaic pane phial pitcher prism "
-    "rondel rose skylight slide tile tumbler urn vase vial vitrine window"
-).split()
-
-
-def _generated_name(container_id: str) -> str:
-    """A name for who gave none, made of the id, so that two containers hardly ever want the same one."""
-    number = int(container_id[:12], 16)
-    return f"{_ADJECTIVES[number % len(_ADJECTIVES)]}_{_NOUNS[number // 64 % len(_NOUNS)]}_{container_id[-4:]}"

@@ -12,7 +12,6 @@ from ..errors import Conflict, InvalidInput
 from ..linux import process
 from ..runtime import capabilities
 from ..runtime import exec as runtime_exec
-from ..supervise import terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _with_terminal(compiled: dict[str, Any], stdin: bool) -> int:
+    from ..supervise import terminal
+
     child = runtime_exec.spawn(compiled, None)
     try:
         terminal.relay(child.console_fd, stdin=stdin)

@@ -130,7 +130,7 @@ class Images:
         """Take a name away, or with its last name the image itself. Raises ImageInUse, ImageNotFound.
 
         Returns {"untagged": [names], "deleted": [image and layer ids]}. force: by id with several names, and despite
-        stopped containers. prune is docker's: images have no untagged parents here, so it is accepted and changes nothing.
+        stopped containers. prune is docker's: there are no untagged parents here, so it changes nothing.
         """
         store = self.engine.store
         image = self.find(text)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 from ..supervise import attach
+from .paths import Paths
 from .spec import ContainerSpec
-from .starting import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

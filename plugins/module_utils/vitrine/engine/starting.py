@@ -19,6 +19,7 @@ from ..network import plan as network_plan
 from ..runtime import cgroups
 from ..runtime.plan import compile_spec
 from . import bundle, parse
+from .paths import Paths, hostname_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,34 +29,6 @@ if TYPE_CHECKING:
     from .spec import ContainerSpec
 
 LOG_DRIVERS = ("json-file", "none")
-
-
-class Paths:
-    """Where one container's things are."""
-
-    def __init__(self, engine: Engine, container_id: str) -> None:
-        settings = engine.settings
-        self.id = container_id
-        self.folder = f"{settings.root}/containers/{container_id}"
-        self.run = f"{settings.run_root}/{container_id}"
-        self.state = f"{self.folder}/state.json"
-        self.log = f"{self.folder}/{container_id}-json.log"
-        self.network = f"{self.folder}/network.json"
-        self.config = f"{self.folder}/config.json"
-        self.lock = f"{self.folder}/lock"
-        self.cgroup = f"/{settings.tag}/{container_id}"
-
-    def file(self, name: str) -> str:
-        """One of the files that are bound into the container: "hosts", "hostname", "resolv.conf"."""
-        return f"{self.folder}/{name}"
-
-    def read_json(self, path: str) -> dict[str, Any]:
-        """A JSON object of ours, or {} when it does not exist."""
-        try:
-            with open(path, encoding="utf-8") as file:
-                return json.load(file)
-        except FileNotFoundError:
-            return {}
 
 
 def joined_container(engine: Engine, mode: str) -> tuple[Paths, dict[str, Any]]:
@@ -170,13 +143,6 @@ def _network_files(
         "/etc/resolv.conf": owner.file("resolv.conf"),
         "/etc/hostname": paths.file("hostname"),
     }
-
-
-def hostname_of(spec: ContainerSpec, container_id: str) -> str:
-    """The name that the container gives itself."""
-    if spec.hostname:
-        return spec.hostname
-    return os.uname().nodename if spec.network_mode == "host" or spec.uts == "host" else container_id[:12]
 
 
 def log_request(engine: Engine, spec: ContainerSpec, paths: Paths) -> dict[str, Any]:

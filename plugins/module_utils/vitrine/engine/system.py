@@ -12,8 +12,8 @@ from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import state as states
 from ..version import VERSION
+from .paths import Paths
 from .spec import ContainerSpec
-from .starting import Paths, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class System:
 
         request = launch.saved_request(Paths(self.engine, container_id).run)
         if request is None:  # another version of Python wrote it: make it again from the record
+            from .starting import prepare
+
             record = self.engine.store.containers.get(container_id)
             spec = ContainerSpec.from_json(record.spec)
             request = prepare(self.engine, record, spec, self.engine.containers.image_config(record.image_id))

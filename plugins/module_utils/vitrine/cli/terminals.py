@@ -1,0 +1,99 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""exec and attach, and what run and start share with them: this terminal joined to a container."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import ContainerNotFound, InvalidInput
+from .flags import Command, Options, option, switch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+DETACH_KEYS = option("detach-keys", value="KEYS", help="Keys that detach, such as ctrl-p,ctrl-q")
+
+COMMANDS = {
+    "exec": Command(
+        "exec", "Run a command in a running container", "execute", "CONTAINER COMMAND [ARG...]", 2, -1,
+        (
+            switch("detach", "d", help="Leave it running in the background"),
+            option("env", "e", value="NAME=VALUE", many=True, help="Set an environment variable"),
+            option("env-file", value="FILE", many=True, help="Read environment variables from a file"),
+            switch("interactive", "i", help="Keep standard input open"),
+            switch("privileged", help="Give the command all capabilities"),
+            switch("tty", "t", help="Give it a terminal"),
+            option("user", "u", value="USER[:GROUP]", help="User name or id"),
+            option("workdir", "w", value="DIR", help="Working directory inside"),
+        ),
+        options_first=True, complete="container",
+    ),
+    "attach": Command(
+        "attach", "Attach this terminal to a running container", "attach", "CONTAINER", 1, 1,
+        (switch("no-stdin", help="Do not attach standard input"), DETACH_KEYS), complete="container",
+    ),
+}  # fmt: skip
+
+
+def need_terminal(tty: bool, interactive: bool) -> None:
+    """Refuse a terminal for the container where there is none here, as docker does. Raises InvalidInput."""
+    if tty and interactive and not os.isatty(0):
+        raise InvalidInput("the input device is not a TTY", hint="leave out --tty (-t), or use a terminal", value="-t")
+
+
+def remove_quietly(engine: Engine, container_id: str) -> None:
+    """Remove a container, unless somebody else did."""
+    try:
+        engine.containers.remove(container_id, force=True, volumes=True)
+    except ContainerNotFound:
+        pass  # the monitor's own clean-up came first
+
+
+def start_attached(
+    engine: Engine, name: str, *, stdin: bool, detach_keys: str | None = None, remove: bool = False
+) -> int:
+    """Start a container with this terminal attached; returns its exit code, 0 after detaching."""
+    launched = engine.containers.start(name, attach=True)
+    if launched is None:
+        return _attached(engine, name, stdin=stdin, detach_keys=detach_keys)
+    code = engine.containers.pump(name, launched.attach_fd, stdin=stdin, detach_keys=detach_keys)
+    if code is None:
+        return 0  # detached: the container goes on
+    if remove:
+        remove_quietly(engine, name)
+    return code
+
+
+def _attached(engine: Engine, name: str, *, stdin: bool, detach_keys: str | None) -> int:
+    code = engine.containers.attach(name, stdin=stdin, detach_keys=detach_keys)
+    return code or 0
+
+
+def attach(engine: Engine, options: Options, operands: list[str]) -> int:
+    """vitrine attach"""
+    return _attached(engine, operands[0], stdin=not options.no_stdin, detach_keys=options.detach_keys)
+
+
+def execute(engine: Engine, options: Options, operands: list[str]) -> int:
+    """vitrine exec"""
+    if not options.detach:
+        need_terminal(options.tty, options.interactive)
+    environment: list[str] = []
+    if options.env or options.env_file:
+        from ..engine import parse
+
+        environment = [word for path in options.env_file for word in parse.env_file(path)] + parse.env(options.env)
+    return engine.containers.exec(
+        operands[0],
+        operands[1:],
+        env=environment,
+        user=options.user,
+        working_dir=options.workdir,
+        tty=options.tty,
+        stdin=options.interactive,
+        privileged=options.privileged,
+        detach=options.detach,
+    )

@@ -1,0 +1,124 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making a container: its image, its volumes, its writable layer and its row, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from ..linux.fs import remove_tree
+from . import bundle, inspect
+from .paths import Paths
+from .spec import ContainerSpec, Mount, Port
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .core import Engine
+
+
+def new_id() -> str:
+    """A container id: 64 random hex digits."""
+    return os.urandom(32).hex()
+
+
+def now() -> str:
+    """This moment, RFC 3339 with nanoseconds, UTC."""
+    stamp = time.time_ns()
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(stamp // 10**9))}.{stamp % 10**9:09d}Z"
+
+
+def create(
+    engine: Engine,
+    spec: ContainerSpec,
+    *,
+    pull: str = "missing",
+    platform: str | None = None,
+    progress: Callable[..., None] | None = None,
+) -> str:
+    """Record a container and prepare its writable layer; returns its id. Nothing runs.
+
+    pull: "always", "missing" or "never". Raises ImageNotFound, NameInUse, InvalidInput, DiskFull.
+    """
+    store = engine.store
+    image = engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
+    config = json.loads(image.config).get("config") or {}
+    spec = _completed(spec, config)
+    _check(spec, config)
+    container_id = new_id()
+    name = spec.name or _generated_name(container_id)
+    folder = Paths(engine, container_id).folder
+    os.makedirs(folder, 0o700)
+    # the lock tells reconciliation that this folder without a row is being made, not left behind
+    with engine.containers.locked(container_id):
+        fresh: list[Mount] = []
+        try:
+            fresh += [mount for mount in spec.mounts if mount.type == "volume" and store.volumes.create(mount.source)]
+            root = store.layers.prepare_root(folder, image.top)
+            for mount in fresh:
+                # as docker does: a new volume begins with what the image has at its place
+                if "nocopy" not in mount.options:
+                    store.layers.copy_from_root(root, mount.target, store.volumes.path(mount.source))
+            store.containers.create(container_id, name, image.id, spec.to_json(), created=now())
+        except BaseException:
+            for mount in fresh:
+                store.volumes.remove(mount.source)
+            remove_tree(folder)
+            raise
+    return container_id
+
+
+def _check(spec: ContainerSpec, image: dict[str, Any]) -> None:
+    """Find now what would only fail at the start. Raises InvalidInput."""
+    bundle.arguments(spec, image)
+    bundle.resources(spec, [])
+    bundle.Security(spec.security_opts, spec.privileged).seccomp_profile()
+    bundle.stop_signal(spec, image)
+
+
+def _completed(spec: ContainerSpec, image: dict[str, Any]) -> ContainerSpec:
+    """Give names to anonymous volumes, the image's included, folders to bind mounts, and ports to --publish-all."""
+    targets = {mount.target for mount in spec.mounts} | set(spec.tmpfs)
+    mounts = list(spec.mounts)
+    for target in image.get("Volumes") or ():
+        clean = os.path.normpath(target)
+        if clean not in targets and clean.startswith("/") and clean != "/":
+            mounts.append(Mount("volume", "", clean))
+    named = tuple(
+        mount.replace(source=new_id()) if mount.type == "volume" and not mount.source else mount for mount in mounts
+    )
+    for mount in named:
+        if mount.type == "bind" and not os.path.exists(mount.source):
+            os.makedirs(mount.source, 0o755)
+    ports = spec.published_ports
+    if spec.publish_all_ports:
+        taken = {port.key for port in ports}
+        for key in inspect.exposed_ports(spec, image):
+            number, _slash, protocol = key.partition("/")
+            if key not in taken:
+                ports += (Port("", 0, int(number), protocol or "tcp"),)
+    return spec.replace(mounts=named, published_ports=ports)
+
+
+_ADJECTIVES = (
+    "amber ashen azure blown bright clear cobalt crisp cut deep dewy dim etched faceted fine flint floated frosted "
+    "fused gilded glazed gleaming golden hazel ivory jade leaded limpid lucid milky mirrored misty opal pale pearly "
+    "polished prismatic quiet rippled rosy ruby satin sea shining silvered smoky smooth stained tempered tinted violet"
+).split()
+_NOUNS = (
+    "alembic ampoule bauble bead beaker bell bottle bowl bulb cameo carafe chalice cloche crystal cruet decanter dome "
+    "facet flacon flask flute globe goblet jar lamp lantern lens lustre marble mirror mosaic pane phial pitcher prism "
+    "rondel rose skylight slide tile tumbler urn vase vial vitrine window"
+).split()
+
+
+def _generated_name(container_id: str) -> str:
+    """A name for who gave none, made of the id, so that two containers hardly ever want the same one."""
+    number = int(container_id[:12], 16)
+    adjective, noun = _ADJECTIVES[number % len(_ADJECTIVES)], _NOUNS[number // 64 % len(_NOUNS)]
+    return f"{adjective}_{noun}_{container_id[-4:]}"

@@ -1,0 +1,51 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where one container's files, folders and cgroups are."""
+
+from __future__ import annotations
+
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .core import Engine
+    from .spec import ContainerSpec
+
+
+class Paths:
+    """Where one container's things are."""
+
+    def __init__(self, engine: Engine, container_id: str) -> None:
+        settings = engine.settings
+        self.id = container_id
+        self.folder = f"{settings.root}/containers/{container_id}"
+        self.run = f"{settings.run_root}/{container_id}"
+        self.state = f"{self.folder}/state.json"
+        self.log = f"{self.folder}/{container_id}-json.log"
+        self.network = f"{self.folder}/network.json"
+        self.config = f"{self.folder}/config.json"
+        self.lock = f"{self.folder}/lock"
+        self.cgroup = f"/{settings.tag}/{container_id}"
+
+    def file(self, name: str) -> str:
+        """One of the files that are bound into the container: "hosts", "hostname", "resolv.conf"."""
+        return f"{self.folder}/{name}"
+
+    def read_json(self, path: str) -> dict[str, Any]:
+        """A JSON object of ours, or {} when it does not exist."""
+        try:
+            with open(path, encoding="utf-8") as file:
+                return json.load(file)
+        except FileNotFoundError:
+            return {}
+
+
+def hostname_of(spec: ContainerSpec, container_id: str) -> str:
+    """The name that the container gives itself."""
+    if spec.hostname:
+        return spec.hostname
+    return os.uname().nodename if spec.network_mode == "host" or spec.uts == "host" else container_id[:12]
