@@ -320,23 +320,32 @@ def _escape(path: str) -> str:
 
 
 def _overlay_by_names(lowers: list[str], upper: str | None, work: str | None, target: str, readonly: bool) -> None:
-    """mount(2) takes one page of options: name the layers relative to the directory that holds most of them."""
-    folder = os.path.commonpath(lowers) if len(lowers) > 1 else os.path.dirname(lowers[0])
-
-    def short(path: str) -> str:
-        relative = path[len(folder) + 1 :] if path.startswith(folder + "/") else path
-        return _escape(relative)
-
-    words = ["lowerdir=" + ":".join(map(short, lowers)), *overlay_options()]
-    if upper is not None:
-        words += ["upperdir=" + _escape(upper), "workdir=" + _escape(work or "")]
+    """mount(2) takes one page of options: where the paths do not fit, the layers are named by descriptors."""
+    layers = [*lowers, *([upper, work or ""] if upper is not None else [])]
+    flags = MS_RDONLY if readonly else 0
+    text = _overlay_text([_escape(path) for path in layers], len(lowers))
+    if len(os.fsencode(text)) < PAGE:
+        mount("overlay", target, "overlay", flags, text)
+        return
+    fds: list[int] = []
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.chdir(folder)
-        mount("overlay", target, "overlay", MS_RDONLY if readonly else 0, ",".join(words))
+        for path in layers:
+            fds.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        os.chdir("/proc/self/fd")  # here, a number names a layer: 500 of them fit into a page
+        mount("overlay", target, "overlay", flags, _overlay_text([str(fd) for fd in fds], len(lowers)))
     finally:
         os.fchdir(here)
-        os.close(here)
+        for fd in (here, *fds):
+            os.close(fd)
+
+
+def _overlay_text(names: list[str], count: int) -> str:
+    """Option text of count lowers and, if there are two more names, upper and work."""
+    words = ["lowerdir=" + ":".join(names[:count]), *overlay_options()]
+    if len(names) > count:
+        words += ["upperdir=" + names[count], "workdir=" + names[count + 1]]
+    return ",".join(words)
 
 
 def aufs(branches: list[tuple[str, str]], target: str, *, options: str = "", mount=mount) -> None:
