@@ -40,15 +40,17 @@ def create(
     pull: str = "missing",
     platform: str | None = None,
     progress: Callable[..., None] | None = None,
+    image_volumes: bool = True,
 ) -> str:
     """Record a container and prepare its writable layer; returns its id. Nothing runs.
 
-    pull: "always", "missing" or "never". Raises ImageNotFound, NameInUse, InvalidInput, DiskFull.
+    pull: "always", "missing" or "never". image_volumes: mount anonymous volumes where the image wants them; a build
+    step does not, as what it writes there belongs into its layer. Raises ImageNotFound, NameInUse, InvalidInput, DiskFull.
     """
     store = engine.store
     image = engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
     config = json.loads(image.config).get("config") or {}
-    spec = _completed(spec, config)
+    spec = _completed(spec, config if image_volumes else {**config, "Volumes": None})
     _check(spec, config)
     container_id = new_id()
     name = spec.name or _generated_name(container_id)
