@@ -394,9 +394,39 @@ def test_a_redirect_to_another_port_or_name_of_the_same_host_gets_none_either(ma
     )
     wants = (401, {"WWW-Authenticate": 'Basic realm="give me"'}, b"{}")
     elsewhere.routes["GET", "/m"] = wants
-    with Client({}, credentials=("me", "secret"), policy=FAST) as client, pytest.raises(Unauthorized):
+    refused = pytest.raises(RegistryError, match="localhost, where the registry .* answered 401")
+    with Client({}, credentials=("me", "secret"), policy=FAST) as client, refused:
         client.pull(name, blobs=blobs)
     assert elsewhere.seen and all("Authorization" not in headers for _method, _path, headers in elsewhere.seen)
+
+
+def test_proxies_are_those_of_the_environment_and_not_for_this_host(make_registry, image, blobs, monkeypatch):
+    proxy, fake = make_registry(), make_registry()
+    monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
+    near = fake.add(image)
+    far = "http://registry.invalid:5000/v2/app/"
+    for (method, path), route in fake.routes.items():
+        proxy.routes[method, path.replace("/v2/app/", far)] = route
+    config = {"registries": {"mirrors": {"registry.invalid:5000": ["http://registry.invalid:5000"]}}}
+    with Client(config, policy=FAST) as client:
+        assert client.pull("registry.invalid:5000/app:v1", blobs=blobs).config == image.config
+        proxied = len(proxy.seen)
+        assert client.pull(near, blobs=blobs).config == image.config
+    assert len(proxy.seen) == proxied and all(path.startswith(far) for _method, path, _headers in proxy.seen)
+
+
+def test_an_upload_that_is_understood_and_refused_is_not_repeated(client, fake, image, blobs):
+    for data in image.blobs.values():
+        blobs.put(data)
+    fake.routes["POST", "/v2/app/blobs/uploads/"] = (202, {"Location": "/up"}, b"")
+    fake.routes["PUT", "/up"] = (400, {}, b'{"errors":[{"code":"DIGEST_INVALID","message":"not that digest"}]}')
+    with pytest.raises(RegistryError, match="not that digest"):
+        client.push(f"{fake.host}/app:v1", image.manifest, image.parsed.media_type, image.parsed.descriptors[:1], blobs)
+    assert len(fake.asked("PUT", "/up")) == 1
+    fake.routes["PUT", "/up"] = (502, {}, b"")
+    with pytest.raises(RegistryError, match="502"):
+        client.push(f"{fake.host}/app:v1", image.manifest, image.parsed.media_type, image.parsed.descriptors[:1], blobs)
+    assert len(fake.asked("PUT", "/up")) == 4
 
 
 def test_redirects_end(client, fake, blobs):

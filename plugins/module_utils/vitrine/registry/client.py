@@ -144,7 +144,12 @@ class Client:
         chain_ids = parsed.chain_ids
         layers = list(enumerate(image.layers))
         if have_layer is not None:
-            layers = [(index, layer) for index, layer in layers if not have_layer(chain_ids[index])]
+            here = {index for index, _layer in layers if have_layer(chain_ids[index])}
+            if progress is not None:
+                for layer in (image.layers[index] for index in sorted(here)):
+                    label = digests.short(layer.digest)
+                    progress({"id": label, "status": "Already exists", "current": layer.size, "total": layer.size})
+            layers = [(index, layer) for index, layer in layers if index not in here]
         self._fetch_layers(sessions, ref, layers, blobs, progress, on_layer)
         index_digest = top.digest if top is not found else ""
         return Pulled(ref, found.digest, found.data, image.media_type, config, image.layers, index_digest)

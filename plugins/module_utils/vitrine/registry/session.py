@@ -130,6 +130,13 @@ class Session:
         status, host = answer.status_code, self.endpoint.host
         codes, text = _messages(self._error_body(answer))
         said = f": {text}" if text else ""
+        origin = Origin.of(answer.url)
+        if origin != Origin.of(self._base):
+            return RegistryError(
+                f"{origin[1]}, where the registry {host} sends us to, answered {status}{said}",
+                hint="try again; if that does not help, ask the registry's operator",
+                value=status,
+            )
         if status in (401, 403):
             return self._refused(said, status)
         if status == 429 or "TOOMANYREQUESTS" in codes:

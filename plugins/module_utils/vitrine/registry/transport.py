@@ -14,6 +14,7 @@ import time
 
 from ..errors import DependencyMissing, HostError, RegistryError, RegistryUnreachable
 from ..version import VERSION
+from .endpoints import is_loopback
 from .retry import TRANSIENT, Policy, parse_retry_after
 
 TYPE_CHECKING = False
@@ -159,8 +160,9 @@ class Transport:
         if adapter is None:
             context = self._tls_context(origin, registry, verify) if origin[0] == "https" else None
             adapter = self._adapters.setdefault(key, _new_adapter(requests, context))
-        # Proxies are the one thing that the environment decides (HTTPS_PROXY, NO_PROXY, ...).
-        proxies = requests.utils.get_environ_proxies(prepared.url, no_proxy=None)
+        # Proxies are the one thing that the environment decides (HTTPS_PROXY, NO_PROXY, ...); this host needs none.
+        near = is_loopback(f"[{origin[1]}]" if ":" in origin[1] else origin[1])
+        proxies = {} if near else requests.utils.get_environ_proxies(prepared.url, no_proxy=None)
         return adapter.send(prepared, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT), proxies=proxies)
 
     def has_certificates(self, registry: str) -> bool:
@@ -191,6 +193,9 @@ class Transport:
             context.verify_mode = ssl.CERT_NONE
         else:
             context = ssl.create_default_context(cafile=_ca_bundle())
+            # Python 3.13 and later refuse CAs without a key usage, which is what people make with openssl; docker and
+            # older Pythons take them, and the host's Python should not decide whom a registry's client trusts.
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
             if _is_address(origin[1]) and _urllib3_major() < 2:
                 # urllib3 1.x gives addresses to ssl without a name to check, and checks the certificate's name itself.
                 context.check_hostname = False

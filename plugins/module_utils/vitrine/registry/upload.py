@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import RegistryError
+from ..errors import RegistryError, RegistryUnreachable
 from .transport import Origin
 
 TYPE_CHECKING = False
@@ -110,6 +110,14 @@ def _mount(session: Session, repository: str, descriptor: Descriptor, source: st
     return bool(answer.status_code == 201)
 
 
+def _may_pass(error: RegistryError) -> bool:
+    """Tell whether the same upload may succeed at another time: not what the registry has understood and refused."""
+    if isinstance(error, RegistryUnreachable):
+        return True
+    # 404: the registry has forgotten the upload that it had begun.
+    return isinstance(error.value, int) and (error.value >= 500 or error.value == 404)
+
+
 class _Upload:
     """One blob to one repository: at once, or in pieces where the registry takes no more."""
 
@@ -137,9 +145,9 @@ class _Upload:
             attempt += 1
             try:
                 status = send(self._begin())
-            except RegistryError:
+            except RegistryError as error:
                 wait = self.session.transport.policy.delay(attempt) if attempt < ATTEMPTS else None
-                if wait is None:
+                if wait is None or not _may_pass(error):
                     raise
                 self.report.state("Retrying", 0)
                 self.session.transport.sleep(wait)

@@ -48,9 +48,9 @@ class Report:
 
 
 class Workers:
-    """Runs work(job) for each job, jobs times in parallel; calls progress and done in the thread that called run().
+    """Runs work(job) for each job, several at once; calls progress and done in the thread that called run().
 
-    A first failure stops the others and is raised; so does an interrupt of the caller.
+    A first failure stops the others and is raised; so does an interrupt of the caller. Good for one run().
     """
 
     def __init__(self, count: int, progress: Callable[[dict[str, Any]], object] | None = None) -> None:
@@ -107,4 +107,3 @@ class Workers:
             for thread in threads:
                 if thread.ident is not None:
                     thread.join(max(0.0, deadline - time.monotonic()))
-            self.stopping = False
