@@ -54,6 +54,8 @@ NEWER = {
 }
 # Calls of one architecture that libseccomp may be too old for.
 SINGLE = {("x86_64", "uretprobe"): 335, ("riscv64", "riscv_hwprobe"): 258, ("riscv64", "riscv_flush_icache"): 259}
+# What the kernel gives to the 64-bit programs of x86 alone.
+NOWHERE = {("x32", "map_shadow_stack")}
 HEADER = '''# Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -121,8 +123,8 @@ def main() -> None:
                 raise SystemExit(f"{name} on {arch}: libseccomp says {known}, the header {number}")
     for name, number in NEWER.items():
         for arch in ARCHES:
-            if name not in tables[arch]:
-                tables[arch][name] = number
+            if (arch, name) not in NOWHERE:
+                tables[arch].setdefault(name, number)
     for (arch, name), number in SINGLE.items():
         tables[arch].setdefault(name, number)
     entries = []
