@@ -118,7 +118,7 @@ def compare(profile: dict[str, Any], caps: frozenset[str]) -> int:
         for name, number in numbers.items():
             if lib.seccomp_syscall_resolve_name(name.encode()) == -1 or (newest is not None and number > newest):
                 continue  # too new for that library, or a call for which ours answers ENOSYS on purpose
-            for _ in range(20):
+            for _ in range(40 if name in picky else 1):
                 args = tuple(chance.choice(special) & widest for _ in range(6))
                 asked = number | X32 if arch == "X32" else number
                 count += 1
