@@ -22,8 +22,10 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.copying  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.dockerfile  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.executor  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.files  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.ignore  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.lexer  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.metadata  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.stage  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.tree  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.words  # noqa: F401
@@ -38,13 +40,17 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.running  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.system  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.table  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.terminals  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.archives  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bootstrap  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.builds  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bundle  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.commits  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.containers  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.copies  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.core  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.creating  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.commit  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.compare  # noqa: F401
@@ -56,15 +62,23 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.plan  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.serve  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.distributions  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.execs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.inspect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.parse  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.paths  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.sessions  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.spec  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.starting  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.sweep  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.system  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.transfers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.errors  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.check  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.fixes  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.prepare  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.probes  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.late_site  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.caps  # noqa: F401
@@ -82,6 +96,8 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.xattr  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.files  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.firewalls  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.inspect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.iptables  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.links  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.nftables  # noqa: F401
@@ -131,6 +147,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.entry  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.exec  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.init  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.join  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.mounts  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.plan  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.plan_mounts  # noqa: F401
@@ -144,20 +161,36 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.users  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.wire  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.settings  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.blobs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.buildcache  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.containers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.db  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.disk  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.images  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.access  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.archive  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.aufs  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.copy  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.diff  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.driver  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.entry  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.inherit  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.overlay  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.pack  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.parallel  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.read  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.staging  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.stream  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.union  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.unpack  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.walk  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.write  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.leases  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.networks  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.recover  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.verify  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.volumes  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attach  # noqa: F401
@@ -175,5 +208,6 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.state  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.stop  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.streams  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.terminal  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.wire  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.version  # noqa: F401

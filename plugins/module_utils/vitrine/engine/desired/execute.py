@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from ...errors import ContainerNotFound, ImageNotFound, VitrineError
 from ..spec import ContainerSpec
@@ -145,25 +146,36 @@ class Executor:
         self.engine.containers.update(values["updated"], **values["update_parameters"])
 
     def _run_to_the_end(self, name: str) -> None:
-        """detach=false: start, wait for the end, keep status and output; remove with cleanup."""
+        """detach=false: start, read all output until everything is cleaned up, keep the status; remove with cleanup."""
         containers = self.engine.containers
-        gone = self.desired.spec.auto_remove
-        before = containers.inspect(name)
-        containers.start(name)
-        try:
-            self.status = containers.wait(name)
-            self.last = containers.inspect(name)
-        except ContainerNotFound:
-            self.last = before
-        self.last["Output"] = "Cannot retrieve result as auto_remove is enabled" if gone else self._output(name)
-        if self.desired.cleanup and not gone:
+        launched = containers.start(name, attach=True)
+        self.status, output = _follow(launched.attach_fd)
+        self.last = containers.inspect(name)
+        self.last["Output"] = output.decode("utf-8", "replace")
+        if self.desired.cleanup or self.desired.spec.auto_remove:  # a client that is there removes it, not the monitor
             containers.remove(name, volumes=True)
 
-    def _output(self, name: str) -> str:
-        driver = self.last.get("HostConfig", {}).get("LogConfig", {}).get("Type", "json-file")
-        if driver == "none":
-            return f"Result logged using `{driver}` driver"
-        return b"".join(data for _stream, data in self.engine.containers.logs(name)).decode("utf-8", "replace")
+
+def _follow(fd: int) -> tuple[int | None, bytes]:
+    """(exit status, output) of a container that was started attached; returns when its monitor has ended."""
+    from ...supervise import wire
+
+    output = bytearray()
+    status = None
+    try:
+        while True:
+            try:
+                packet = os.read(fd, wire.CHUNK + 16)
+            except ConnectionResetError:
+                continue
+            if not packet:
+                return status, bytes(output)
+            if packet[0] in (wire.STDOUT, wire.STDERR):
+                output += packet[1:]
+            elif packet[0] == wire.EXIT:
+                status = wire.parse_exit(packet)[0]
+    finally:
+        os.close(fd)
 
 
 def show(action: Action) -> dict[str, Any]:
@@ -206,7 +218,8 @@ def _finish(engine: Engine, desired: Desired, executor: Executor, result: dict[s
         if desired.output_logs:
             result["output"] = output
         if executor.status != 0:
-            result.update(failed=True, msg=output or f"the container's command ended with status {executor.status}")
+            how = "nobody saw its end" if executor.status is None else f"ended with status {executor.status}"
+            result.update(failed=True, msg=output or f"the container's command {how}")
         return result
     if desired.state != "absent":
         try:
