@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "plugins" / "module_utils"))
+sys.path.insert(0, str(ROOT / "tests"))
 
 from vitrine.settings import Settings  # noqa: E402
 
@@ -42,6 +43,7 @@ def kernel_objects() -> dict[str, set[str]]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if Path("/proc", pid, "comm").read_text().startswith("vitrine-"):
+                os.readlink(f"/proc/{pid}/exe")  # a zombie has none: it only waits to be collected by this process
                 processes.add(pid)
         except OSError:
             continue
