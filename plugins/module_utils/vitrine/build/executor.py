@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 
-from ..errors import BuildFailed, DockerfileError, InvalidInput
+from ..errors import BuildFailed, DockerfileError, InvalidInput, StartFailed
 from ..oci import platform as platforms
 from ..oci.config import ImageConfig
 from ..record import Record
@@ -301,6 +301,14 @@ class _Build:
             raise BuildFailed(
                 f"line {instruction.line}: {instruction.name} failed: {error.message}",
                 line=instruction.line,
+                hint=error.hint,
+                value=error.value,
+            ) from None
+        except StartFailed as error:
+            raise BuildFailed(
+                f"line {instruction.line}: {instruction.name} failed: {error.message}",
+                line=instruction.line,
+                exit_status=error.exit_code,
                 hint=error.hint,
                 value=error.value,
             ) from None

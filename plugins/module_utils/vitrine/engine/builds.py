@@ -9,7 +9,9 @@ import os
 from contextlib import contextmanager
 
 from ..build import executor
-from ..errors import ImageNotFound, VitrineError
+from ..errors import ImageNotFound, NotFound, VitrineError
+from ..linux.fs import lock
+from ..oci import digest as digests
 from ..oci.config import ImageConfig
 from ..store.layers.staging import Staging
 from ..supervise import attach, wire
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     Output = Callable[[bytes], object]
 
-NETWORK_MODES = ("bridge", "default", "host", "none")
+BUILDER = "builder"  # in a step's container folder: locked as long as the build that it belongs to lives
 
 
 class Builds:
@@ -85,6 +87,22 @@ class Builds:
         return executor.predict(_Operations(self.engine, "bridge", {}, None), request)
 
 
+def remove_abandoned(engine: Engine, container_id: str) -> list[str]:
+    """Remove the container of a build whose process was killed; returns what was done, in words.
+
+    Only a build's container has a builder's lock: others, and those whose build goes on, are left alone.
+    """
+    path = os.path.join(engine.containers.paths(container_id).folder, BUILDER)
+    if not os.path.exists(path):
+        return []
+    try:
+        os.close(lock(path, blocking=False))
+        engine.containers.remove(container_id, force=True)
+    except (BlockingIOError, FileNotFoundError, NotFound):
+        return []
+    return [f"removed the container {container_id[:12]} of a build that was killed"]
+
+
 def _request(
     context: str,
     dockerfile: str | None,
@@ -129,6 +147,8 @@ class _Operations:
     # -- images -------------------------------------------------------------------------------------------------
 
     def resolve(self, reference: str, *, pull: bool, platform: str | None) -> str:
+        if digests.valid(reference):
+            return str(self.engine.images.find(reference).id)
         policy = "always" if pull else "missing"
         found: str = self.engine.images.ensure(reference, pull=policy, platform=platform, progress=self.progress).id
         return found
@@ -199,15 +219,23 @@ class _Operations:
             log_driver="none",
             healthcheck={"Test": ["NONE"]},
         )
-        container_id = containers.create(spec, pull="never", image_volumes=False)
+        locks: list[int] = []
         try:
-            launched = containers.start(container_id, attach=True)
-            status = _serve(launched.attach_fd, output)
-            if status != 0:
-                return status, None
-            return 0, self._committed(container_id, image_id)
+            container_id = containers.create(
+                spec,
+                pull="never",
+                image_volumes=False,
+                on_folder=lambda folder: locks.append(lock(os.path.join(folder, BUILDER))),
+            )
+            try:
+                launched = containers.start(container_id, attach=True)
+                status = _serve(launched.attach_fd, output)
+                return status, self._committed(container_id, image_id) if status == 0 else None
+            finally:
+                containers.remove(container_id, force=True)
         finally:
-            containers.remove(container_id, force=True)
+            for fd in locks:
+                os.close(fd)
 
     def _committed(self, container_id: str, image_id: str) -> str | None:
         layers = self.engine.store.layers

@@ -41,11 +41,13 @@ def create(
     platform: str | None = None,
     progress: Callable[..., None] | None = None,
     image_volumes: bool = True,
+    on_folder: Callable[[str], None] | None = None,
 ) -> str:
     """Record a container and prepare its writable layer; returns its id. Nothing runs.
 
     pull: "always", "missing" or "never". image_volumes: mount anonymous volumes where the image wants them; a build
-    step does not, as what it writes there belongs into its layer. Raises ImageNotFound, NameInUse, InvalidInput, DiskFull.
+    step does not, as what it writes there belongs into its layer. on_folder: called with the container's folder before
+    the container can be seen. Raises ImageNotFound, NameInUse, InvalidInput, DiskFull.
     """
     store = engine.store
     image = engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
@@ -60,6 +62,8 @@ def create(
     with engine.containers.locked(container_id):
         fresh: list[Mount] = []
         try:
+            if on_folder is not None:
+                on_folder(folder)
             fresh += [mount for mount in spec.mounts if mount.type == "volume" and store.volumes.create(mount.source)]
             root = store.layers.prepare_root(folder, image.top)
             for mount in fresh:

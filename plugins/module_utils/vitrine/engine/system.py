@@ -49,6 +49,10 @@ class System:
         for container_id in self._folders(f"{self.engine.settings.root}/containers"):
             if container_id not in known:
                 done += self._remove_orphan(container_id)
+            elif os.path.exists(f"{Paths(self.engine, container_id).folder}/builder"):
+                from .builds import remove_abandoned
+
+                done += remove_abandoned(self.engine, container_id)
         return done
 
     @staticmethod
