@@ -175,20 +175,37 @@ def test_every_client_gets_all_output_in_order_and_then_the_exit(server):
         os.close(fd)
 
 
-def test_a_slow_client_is_dropped_and_the_others_go_on(server):
-    slow = attach.connect(server.run_dir, stdin=False)
+def test_a_stuck_client_is_dropped_and_the_others_go_on(server, monkeypatch):
+    monkeypatch.setattr(clients, "STUCK_NS", 100_000_000)
+    stuck = attach.connect(server.run_dir, stdin=False)
     good = attach.connect(server.run_dir, stdin=False)
-    got = 0
-    for _ in range(120):
+    sent = got = 0
+    while not server.do(server.clients.congested):
         server.do(lambda: server.clients.output(wire.STDOUT, bytes(wire.CHUNK)))
+        sent += wire.CHUNK
         got += len(os.read(good, wire.CHUNK + 16)) - 1
-    assert got == 120 * wire.CHUNK
+        assert sent < 64 << 20
+    assert got == sent
+    server.until(lambda: not server.clients.congested())
     assert server.do(lambda: len(server.clients._all)) == 1
-    assert not server.do(lambda: server.clients.full)
-    while os.read(slow, wire.CHUNK + 16):
-        pass  # what was sent before it fell behind, then the end of the stream
-    os.close(slow)
+    while os.read(stuck, wire.CHUNK + 16):
+        pass  # what was sent before it got stuck, then the end of the stream
+    os.close(stuck)
     os.close(good)
+
+
+def test_a_slow_client_is_waited_for(server, monkeypatch):
+    monkeypatch.setattr(clients, "STUCK_NS", 200_000_000)
+    slow = attach.connect(server.run_dir, stdin=False)
+    while not server.do(server.clients.congested):
+        server.do(lambda: server.clients.output(wire.STDOUT, bytes(wire.CHUNK)))
+    for _ in range(5):
+        assert os.read(slow, wire.CHUNK + 16)
+        server.do(server.clients.congested)
+        time.sleep(0.1)
+    server.do(server.clients.congested)
+    assert server.do(lambda: len(server.clients._all)) == 1
+    os.close(slow)
 
 
 def test_a_client_with_hold_is_waited_for(server):
@@ -197,7 +214,7 @@ def test_a_client_with_hold_is_waited_for(server):
     server.do(lambda: server.clients.add(theirs))
     assert ours.recv(100)[0] == wire.WELCOME
     sent = 0
-    while not server.do(lambda: server.clients.full):
+    while not server.do(server.clients.congested):
         server.do(lambda: server.clients.output(wire.STDOUT, bytes(wire.CHUNK)))
         sent += wire.CHUNK
         assert sent < 64 << 20
@@ -209,7 +226,7 @@ def test_a_client_with_hold_is_waited_for(server):
             break
         got += len(packet) - 1
     assert got == sent
-    assert not server.do(lambda: server.clients.unsent(hold_only=False))
+    assert not server.do(server.clients.unsent)
     assert server.do(lambda: server.clients.attended)
     ours.close()
 

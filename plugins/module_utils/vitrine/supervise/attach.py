@@ -113,6 +113,7 @@ def attach_terminal(
             pump.send_window()
         number = pump.run(signals, proxy=sig_proxy and not tty, again_raw=saved is not None)
     finally:
+        os.set_blocking(fd, True)
         signals.restore()
         if saved is not None:
             restore(stdin_fd, saved)

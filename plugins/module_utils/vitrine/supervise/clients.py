@@ -3,15 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The monitor's side of attaching: who is connected, what each still has to get, and what they send.
 
-A client that asked to be waited for (HOLD: the command that started the container in the foreground) makes the
-container wait when it is slow, as a pipe in a shell does. Any other is dropped when it falls far behind.
+A client that is slow makes the container wait, as a pipe in a shell does. One that takes nothing at all for a few seconds
+is dropped, unless it asked for more patience (HOLD: the command that started the container in the foreground).
 """
 
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import struct
+import time
 
 from . import loop, wire
 
@@ -19,20 +21,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-BEHIND = 4 << 20  # bytes that may wait for an ordinary client before it is dropped
-HOLD_AT = 256 << 10  # bytes waiting for a client with HOLD at which the container has to wait
+HOLD_AT = 256 << 10  # bytes waiting for a client at which the container has to wait
+STUCK_NS = 4_000_000_000
 _MAX_CLIENTS = 64
 _TURN = 8  # packets taken from one client before the others get their turn
 
 
 class Client:
-    """One connection. queue: packets that its socket did not take yet; waiting: their bytes."""
+    """One connection. queue: packets that its socket did not take yet; waiting: their bytes; moved: when it took one."""
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.queue: list[bytes] = []
         self.waiting = 0
+        self.moved = 0
+        self.unread = -1
         self.greeted = False
         self.stdin = False
         self.output = False
@@ -145,22 +149,39 @@ class Clients:
             if (client.told_exit or not client.greeted) and not client.queue and not (unless_hold and client.hold):
                 self.drop(client)
 
-    @property
-    def full(self) -> bool:
-        """Whether the container has to wait for a client."""
-        for client in self._all.values():  # noqa: SIM110 - asked after each turn: a generator would cost more
-            if client.waiting > HOLD_AT and client.hold and not client.told_exit:
-                return True
-        return False
+    def congested(self) -> bool:
+        """Whether the container has to wait for a client. Those that are stuck are dropped here: ask again while so."""
+        congested = False
+        for client in list(self._all.values()):
+            if client.waiting > HOLD_AT and not client.told_exit and not self._drop_stuck(client):
+                congested = True
+        return congested
+
+    def _drop_stuck(self, client: Client) -> bool:
+        if client.hold:
+            return False
+        now = time.monotonic_ns()
+        unread = unread_bytes(client.sock)  # poll tells of progress only after most of the buffer was read
+        if unread != client.unread:
+            client.unread = unread
+            client.moved = now
+        stuck = now - client.moved > STUCK_NS
+        if stuck:
+            self.drop(client)
+        return stuck
 
     @property
     def attended(self) -> bool:
         """Whether the command that started the container in the foreground was there for its end."""
         return any(client.told_exit and client.hold for client in self._all.values())
 
-    def unsent(self, *, hold_only: bool) -> bool:
-        """Whether a client has not got everything yet; hold_only: one that counts on it."""
-        return any(client.queue for client in self._all.values() if client.hold or not hold_only)
+    def unsent(self) -> bool:
+        """Whether a client has not got everything yet. Those that are stuck are dropped here."""
+        unsent = False
+        for client in list(self._all.values()):
+            if client.queue and not self._drop_stuck(client):
+                unsent = True
+        return unsent
 
     def _tell_exit(self, client: Client) -> None:
         if client.greeted and not client.told_exit:
@@ -179,9 +200,8 @@ class Clients:
                 return
         client.queue.append(packet)
         client.waiting += len(packet)
-        if client.waiting > BEHIND and not client.hold:
-            self.drop(client)
-        elif len(client.queue) == 1:
+        if len(client.queue) == 1:
+            client.moved = time.monotonic_ns()
             self._watch(client)
 
     def _flush(self, client: Client) -> None:
@@ -196,7 +216,9 @@ class Clients:
         except OSError:
             self._mute(client)
             return
-        del client.queue[:done]
+        if done:
+            client.moved = time.monotonic_ns()
+            del client.queue[:done]
         self._watch(client)
 
     def _mute(self, client: Client) -> None:
@@ -258,3 +280,10 @@ class Clients:
                 self._on_packet(packet)
         elif kind in (wire.RESIZE, wire.SIGNAL, wire.STOP) and client.greeted:
             self._on_packet(packet)
+
+
+def unread_bytes(sock: _socket.socket) -> int:
+    """Return what the peer has not read yet (ioctl TIOCOUTQ; it counts the kernel's overhead too)."""
+    import termios
+
+    return int(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0])

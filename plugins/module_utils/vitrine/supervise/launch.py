@@ -84,7 +84,7 @@ def saved_request(run_dir: str) -> dict[str, Any] | None:
 
 
 def _spawn(payload: bytes, request: dict[str, Any], attach: bool, timeout: float | None) -> Launched:
-    _reap()
+    reap()
     status_read, status_write = os.pipe2(os.O_CLOEXEC)
     fds = {wire.STATUS_FD: status_write}
     ours = theirs = None
@@ -149,7 +149,7 @@ def _make_run_dir(path: str) -> None:
         os.chmod(path, 0o700)
 
 
-def _reap() -> None:
+def reap() -> None:
     """Collect monitors that we started and that ended, in processes that live longer than one command."""
     for pid in list(_children):
         try:

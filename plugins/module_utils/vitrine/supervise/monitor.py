@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _QUIET_NS = 1_000_000_000  # a piece of a line is logged as it is when nothing follows it for so long
-_LEAVE_NS = 10_000_000_000  # how long an ordinary client may take for the rest of the output
+_STUCK_MS = 500  # how often to look whether a client that the container waits for takes anything
 
 
 def main() -> int:
@@ -65,6 +65,7 @@ class Monitor:
         self._delay_ms = 0
         self._ended = False
         self._leaving = False
+        self._congested = False
         self._look_ms: int | None = None
 
     def run(self) -> int:
@@ -116,6 +117,8 @@ class Monitor:
 
     def _start(self) -> None:
         self._unprotect()
+        if self._window:
+            self._request["plan"]["process"]["console_size"] = self._window
         self._run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
         try:
             run.start()
@@ -134,8 +137,6 @@ class Monitor:
             oom_kills=0,
             error="",
         )
-        if self._window:
-            run.resize(*self._window)
         self._look_ms = run.watch_end(self._init_ended)
         self._write_state()
 
@@ -171,7 +172,8 @@ class Monitor:
         if run is not None:
             if self._look_ms is not None and run.ended:
                 self._init_ended()
-            run.pause_output(self._clients.full)
+            self._congested = self._clients.congested()
+            run.pause_output(self._congested)
         now = time.monotonic_ns()
         if self._flush_at and now >= self._flush_at:
             self._flush_at = 0
@@ -183,6 +185,8 @@ class Monitor:
         """Return ms to the next thing to do; None, which is the rule: sleep until something happens."""
         times = [at for at in (self._flush_at, self._restart_at) if at]
         timeout = max(0, (min(times) - time.monotonic_ns()) // 1_000_000 + 1) if times else None
+        if self._congested:
+            timeout = _STUCK_MS if timeout is None else min(timeout, _STUCK_MS)
         if self._run is not None and self._look_ms is not None:
             timeout = self._look_ms if timeout is None else min(timeout, self._look_ms)
         return timeout
@@ -220,6 +224,7 @@ class Monitor:
         run = self._run
         if run is None:
             return
+        run.drain()  # clients get what there is, although a code that is not for us to collect may take a moment
         code = run.reap()
         run.kill_rest()
         run.drain()
@@ -240,6 +245,7 @@ class Monitor:
             log_dropped=self._log.dropped,
         )
         self._run = None
+        self._congested = False
         if not again:
             self._release_ports()
             self._log.close(now, durable=False)
@@ -298,9 +304,8 @@ class Monitor:
         self._forget_host()
         attended = self._clients.attended
         self._clients.drop_told(unless_hold=True)
-        end = time.monotonic_ns() + _LEAVE_NS
-        while self._clients.unsent(hold_only=time.monotonic_ns() > end):
-            self._loop.turn(1000)
+        while self._clients.unsent():
+            self._loop.turn(_STUCK_MS)
         cleanup = self._request.get("cleanup_argv")
         self._clients.close()
         if self._request["auto_remove"] and cleanup and not attended:

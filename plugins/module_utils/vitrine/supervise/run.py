@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 INIT = "init"  # file of the run directory: "pid start_time" of the container's first process
-_NO_STATUS = None
 _LOOK_MS = 500
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), linux/pidfd.h
 _PIDFD_INFO_EXIT = 1 << 3
-_PATIENCE = 5.0
+_PATIENCE = 5.0  # seconds that the host's init may take to wait for a process that it inherited
 
 
 class Run:
@@ -185,7 +184,7 @@ class Run:
 
     def reap(self) -> int | None:
         """Return the exit code of the init that has ended: 128 + n for a signal, None where it cannot be known."""
-        status = _NO_STATUS
+        status = None
         if self._child:
             try:
                 status = os.waitpid(self.pid, 0)[1]
@@ -266,7 +265,9 @@ def status_of_other(pidfd: int) -> int | None:
     Linux 6.15 keeps it for the holders of a pidfd that was opened before the process was waited for (PIDFD_GET_INFO);
     whoever has to wait for it, the host's init, does so at any moment now.
     """
-    for _ in range(200):
+    end = time.monotonic() + _PATIENCE
+    pause = 0.001
+    while True:
         info = bytearray(struct.pack("=QQ11Ii", _PIDFD_INFO_EXIT, 0, *[0] * 12))
         try:
             fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info, True)
@@ -277,8 +278,10 @@ def status_of_other(pidfd: int) -> int | None:
             mask, *_rest, status = struct.unpack("=QQ11Ii", info)
             if mask & _PIDFD_INFO_EXIT:
                 return int(status)
-        time.sleep(0.005)
-    return None
+        if time.monotonic() > end:
+            return None
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
 
 
 def write_init(run_dir: str, pid: int, start_time: int) -> None:

@@ -37,7 +37,7 @@ STDOUT, STDERR, EXIT, WELCOME = range(16, 20)
 WANT_STDIN, WANT_OUTPUT, HOLD = 1, 2, 4
 
 _EXIT_UNKNOWN = -1
-BUFFER = 1 << 20
+BUFFER = 256 << 10  # of a socket
 
 
 def hello(*, stdin: bool = False, output: bool = False, hold: bool = False) -> bytes:
