@@ -20,10 +20,10 @@ _BAD = -1 & 0xFFFFFFFF
 _PROBES = {
     "clone3": lambda: syscall("clone3", None, 0),
     "openat2": lambda: syscall("openat2", -1, b"", None, 0),
-    "new_mount_api": lambda: (syscall("fsopen", None, _BAD), syscall("open_tree", -1, b"", _BAD)),
+    "new_mount_api": lambda: _both(("fsopen", None, _BAD), ("open_tree", -1, b"", _BAD)),
     "mount_setattr": lambda: syscall("mount_setattr", -1, b"", _BAD, None, 0),
     "close_range": lambda: syscall("close_range", 0x7FFFFFF0, 0x7FFFFFF1, 4),
-    "pidfd": lambda: (_refused(lambda: syscall("pidfd_open", 0, _BAD)), syscall("pidfd_send_signal", -1, 0, None, 0)),
+    "pidfd": lambda: _both(("pidfd_open", 0, _BAD), ("pidfd_send_signal", -1, 0, None, 0)),
     "memfd": lambda: syscall("memfd_create", b"", _BAD),
     "copy_file_range": lambda: syscall("copy_file_range", -1, None, -1, None, 0, 0),
     "seccomp": lambda: syscall("seccomp", _BAD, 0, None),
@@ -33,12 +33,14 @@ _known: dict[str, bool] = {}
 _without: frozenset[str] | None = None
 
 
-def _refused(call) -> None:
+def _both(first: tuple, second: tuple) -> None:
+    """Raise what the second call raises, unless the first is not here."""
     try:
-        call()
+        syscall(*first)
     except OSError as error:
         if error.errno in (errno.ENOSYS, errno.EPERM):
             raise
+    syscall(*second)
 
 
 def _probe(name: str) -> bool:

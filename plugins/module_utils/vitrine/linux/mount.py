@@ -75,6 +75,11 @@ _ST_NOATIME, _ST_NODIRATIME, _ST_RELATIME = 1024, 2048, 4096
 PAGE = 4096
 
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
 class MountError(OSError):
     """A mount that failed; strerror also holds what the kernel wrote into the file system context's log."""
 
@@ -348,7 +353,7 @@ def _overlay_text(names: list[str], count: int) -> str:
     return ",".join(words)
 
 
-def aufs(branches: list[tuple[str, str]], target: str, *, options: str = "", mount=mount) -> None:
+def aufs(branches: list[tuple[str, str]], target: str, *, options: str = "", mount: Any = mount) -> None:
     """Mount aufs branches at target. branches: (directory, "rw" or "ro+wh"), top first.
 
     The first call takes as many branches as fit into a page of options, the rest is appended by remounting

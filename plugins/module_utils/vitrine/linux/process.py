@@ -53,7 +53,7 @@ def start_time(pid: int) -> int | None:
 def alive(pid: int, started: int) -> bool:
     """True when this very process exists and is no zombie."""
     fields = _stat(pid) if pid > 0 else None
-    return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
+    return fields is not None and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
 
 
 def identity(pid: int) -> ProcessId | None:

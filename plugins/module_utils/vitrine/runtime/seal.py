@@ -127,7 +127,7 @@ def _by_copy(path: str) -> int:
 def pack(value: object) -> int:
     """Descriptor of a sealed memory file that holds the value, marshalled; what request() reads."""
     fd = memory_file("request")
-    data = memoryview(value if isinstance(value, bytes) else marshal.dumps(value))
+    data = memoryview(value if isinstance(value, bytes) else marshal.dumps(value))  # type: ignore[arg-type]
     while data:
         data = data[os.write(fd, data) :]
     os.lseek(fd, 0, os.SEEK_SET)

@@ -29,10 +29,10 @@ it was killed. When the monitor ends, init reads end of file instead of PROCEED 
 from __future__ import annotations
 
 import _socket
-import array
 import errno
 import marshal
 import os
+import struct
 
 from .. import errors
 
@@ -63,7 +63,7 @@ def adopt(fd: int) -> Any:
 
 def send_fd(sock: Any, kind: bytes, fd: int) -> None:
     """Send a message with one descriptor."""
-    sock.sendmsg([kind], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [fd]))])
+    sock.sendmsg([kind], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, struct.pack("=i", fd))])
 
 
 def receive(sock: Any) -> tuple[bytes, bytes, int]:
@@ -78,11 +78,10 @@ def receive(sock: Any) -> tuple[bytes, bytes, int]:
             return b"", b"", -1
     fd = -1
     for _level, _type, content in ancillary:
-        fds = array.array("i")
-        fds.frombytes(content[: len(content) - len(content) % fds.itemsize])
+        fds = struct.unpack(f"={len(content) // 4}i", content[: len(content) // 4 * 4])
         for extra in fds[1:]:
             os.close(extra)
-        fd = fds[0]
+        fd = fds[0] if fds else fd
     return data[:1], data[1:], fd
 
 
