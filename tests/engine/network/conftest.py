@@ -122,6 +122,9 @@ class World:
         self.host = Place.__new__(Place)
         self.host.world, self.host.name, self.host.netns = self, "host", f"/proc/{os.getpid()}/ns/net"
 
+    def place(self, name):
+        return Place(self, name)
+
     def plan(self, digit, published=(), settings=None, subnet=None, gateway=None):
         settings = settings or self.settings
         subnet, gateway = subnet or self.subnet, gateway or self.gateway

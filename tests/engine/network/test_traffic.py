@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from vitrine.errors import InvalidInput, PortInUse
+from vitrine.linux import features
 from vitrine.network import links, plan, ports
 from vitrine.settings import Settings
 
@@ -301,37 +303,43 @@ def test_lingering_connections_of_an_earlier_server_are_no_conflict(world):
     ports.release(first)
 
 
-def test_many_start_and_stop_at_once(world):
-    """The shared bridge and rules are there whenever a container is: eight processes, one lock."""
-    program = (
-        "import sys, os; sys.path[:0] = sys.argv[1:2]\n"
-        "import marshal; from vitrine.network import links\n"
-        "from vitrine.linux import features; features.set_without(sys.argv[5].split())\n"
-        "network = marshal.loads(bytes.fromhex(sys.argv[2])); lock = sys.argv[4]\n"
-        "links.setup_host(network, lock); links.connect(network, sys.argv[3], lock); links.disconnect(network, lock)\n"
-        "links.teardown_if_idle(network, lambda: False, lock)\n"
-        "links.connect(network, sys.argv[3], lock)\n"
-    )
-    import marshal
+STARTS = """
+import marshal, os, sys
+sys.path[:0] = sys.argv[1:2]
+from vitrine.linux import features
+from vitrine.network import links
+network, netns, lock, folder = marshal.loads(bytes.fromhex(sys.argv[2])), *sys.argv[3:6]
+features.set_without(sys.argv[6:])
+mine = os.path.join(folder, network["container_id"])
+for again in (True, True, True, False):
+    os.close(os.open(mine, os.O_CREAT | os.O_WRONLY))
+    links.setup_host(network, lock)
+    links.connect(network, netns, lock)
+    if again:
+        links.disconnect(network, lock)
+        os.unlink(mine)
+        links.teardown_if_idle(network, lambda: os.listdir(folder), lock)
+"""
 
-    from vitrine.linux import features
 
+def test_many_start_and_stop_at_once(world, tmp_path):
+    """Bridge and rules are there whenever a container is, though the last to leave takes them along each time."""
+    alive = tmp_path / "alive"
+    alive.mkdir()
     root = os.path.dirname(os.path.dirname(os.path.dirname(plan.__file__)))
-    places = [world.container(digit) for digit in "12345678"]
+    places = []
+    for number in range(1, 7):
+        place = world.place(f"container{number}")
+        place.plan = world.plan(str(number), [["", 8000 + number, 80, "tcp"]])
+        places.append(place)
+    running = []
     for place in places:
-        place.plan["ports"] = [["", 8000 + int(place.name[-1]), 80, "tcp"]]
-    off = " ".join(features.without())
-    argvs = [
-        [sys.executable, "-c", program, root, marshal.dumps(place.plan).hex(), place.netns, world.lock, off]
-        for place in places
-    ]
-    running = [subprocess.Popen(argv, stderr=subprocess.PIPE, text=True) for argv in argvs]
+        argv = [sys.executable, "-c", STARTS, root, marshal.dumps(place.plan).hex(), place.netns, world.lock]
+        running.append(subprocess.Popen([*argv, str(alive), *features.without()], stderr=subprocess.PIPE, text=True))
     world.processes += running
     for process in running:
-        _out, error = process.communicate(timeout=60)
+        _out, error = process.communicate(timeout=120)
         assert (process.returncode, error) == (0, "")
-    links.restore([place.plan for place in places], world.lock)
-    last = places[-1]
-    last.serve("tcp", 80)
-    links.connect(last.plan, last.netns, world.lock)
-    assert world.outside.ask("192.0.2.1", 8008) == "container8 192.0.2.2"
+    for place in places:
+        place.serve("tcp", 80)
+        assert world.outside.ask("192.0.2.1", place.plan["ports"][0][1]) == f"{place.name} 192.0.2.2"
