@@ -9,7 +9,10 @@ import base64
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +29,7 @@ from vitrine.oci import digest, media
 from vitrine.registry import Client
 from vitrine.registry.retry import Policy
 
+ENGINE = Path(digest.__file__).resolve().parent.parent.parent
 FAST = Policy(attempts=3, first=0.01, longest=0.02)
 BASIC = "Basic " + base64.b64encode(b"me:secret").decode()
 
@@ -323,6 +327,30 @@ def test_an_error_in_the_callers_function_ends_the_download(client, fake, image,
         client.pull(fake.add(image), blobs=blobs, on_layer=on_layer)
 
 
+def test_without_requests_both_ways_to_get_it_are_said():
+    code = (
+        f"import sys; sys.path.insert(0, {str(ENGINE)!r})\n"
+        "from vitrine.registry import Client\n"
+        "from vitrine.errors import DependencyMissing\n"
+        "sys.modules['requests'] = None\n"
+        "try: Client({}).resolve('debian')\n"
+        "except DependencyMissing as error: print(error)\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "python3-requests" in said and "role" in said
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed():
+    code = (
+        f"import sys; sys.path.insert(0, {str(ENGINE)!r})\n"
+        "import vitrine.registry, vitrine.registry.auth\n"
+        "heavy = {'requests', 'urllib3', 'ssl', 'http', 'json', 'email', 'logging', 'queue', 'urllib.parse'}\n"
+        "print(*heavy & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []
+
+
 # -- registries that are not there ---------------------------------------------------------------------------------
 
 
@@ -532,6 +560,36 @@ def test_an_identity_token_is_exchanged(make_registry, image, blobs, home):
     assert "grant_type=refresh_token" in bodies[0] and "refresh_token=idt" in bodies[0]
 
 
+def test_a_token_that_is_refused_at_once_ends_it(client, make_registry, image, blobs):
+    fake, service = make_registry(), make_registry()
+    name = fake.add(image)
+    tokens = TokenService(service)
+    challenge = f'Bearer realm="http://{service.host}/token",error="insufficient_scope"'
+    said = b'{"errors": [{"code": "DENIED", "message": "not for you"}]}'
+    fake.routes["GET", "/v2/app/manifests/v1"] = (401, {"WWW-Authenticate": challenge}, said)
+    with pytest.raises(Unauthorized, match="not for you"):
+        client.pull(name, blobs=blobs)
+    assert tokens.number == 1
+
+
+def test_threads_share_a_token(client, make_registry, make_image, blobs):
+    fake, service = make_registry(), make_registry()
+    image = make_image(layers=tuple(b"layer %d" % number for number in range(12)))
+    name = fake.add(image)
+    tokens = TokenService(service)
+    tokens.guard(fake, f"http://{service.host}/token")
+    first = fake.routes["GET", f"/v2/app/blobs/{image.parsed.layers[0].digest}"]
+
+    def end_all_tokens(handler):
+        fake.routes["GET", f"/v2/app/blobs/{image.parsed.layers[0].digest}"] = first
+        tokens.number += 1
+        first(handler)
+
+    fake.routes["GET", f"/v2/app/blobs/{image.parsed.layers[0].digest}"] = end_all_tokens
+    client.pull(name, blobs=blobs)
+    assert len(service.seen) <= 3 and len(stored(blobs)) == 12
+
+
 def test_an_ended_token_is_replaced(client, make_registry, image, blobs):
     fake, service = make_registry(), make_registry()
     name = fake.add(image)
@@ -686,6 +744,16 @@ def test_a_registry_that_takes_no_large_requests_gets_pieces(client, fake, make_
         f"{fake.host}/app:v1", image.manifest, image.parsed.media_type, image.parsed.descriptors, blobs
     )
     assert result.uploaded == 2 and len(fake.asked("PATCH", "/up/")) == 3
+
+
+def test_an_empty_blob_is_pushed_too(client, fake, make_image, blobs):
+    image = make_image(layers=(b"",))
+    blobs.put(b"")
+    fake.routes["POST", "/v2/app/blobs/uploads/"] = (202, {"Location": "/up"}, b"")
+    fake.routes["PUT", "/up"] = (201, {}, b"")
+    fake.routes["PUT", "/v2/app/manifests/v1"] = (201, {}, b"")
+    result = client.push(f"{fake.host}/app:v1", image.manifest, image.parsed.media_type, image.parsed.layers, blobs)
+    assert result.uploaded == 1 and fake.asked("PUT", "/up")[0]["Content-Length"] == "0"
 
 
 def test_a_digest_is_no_name_to_push_to(client, image, blobs):

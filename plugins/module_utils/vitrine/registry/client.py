@@ -272,10 +272,11 @@ class Client:
             if unique.setdefault(layer.digest, layer).size != layer.size:
                 raise ContentMismatch(f"{ref}: layer {layer.digest} is announced with two sizes", value=layer.digest)
         workers = Workers(PARALLEL_DOWNLOADS, progress)
+        here = {name for name, layer in unique.items() if blobs.has(name) and blobs.size(name) == layer.size}
 
         def fetch(layer: Descriptor) -> str:
             report = Report(workers, digests.short(layer.digest), layer.size)
-            if blobs.has(layer.digest) and blobs.size(layer.digest) == layer.size:
+            if layer.digest in here:
                 report.state("Already exists")
                 return ""
             report.state("Pulling fs layer", 0)

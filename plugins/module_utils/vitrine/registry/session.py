@@ -189,21 +189,21 @@ class Session:
     ) -> Any:
         if Origin.of(url) != Origin.of(self._base):
             return self._exchange(method, url, headers, body, repeat)
-        used = self._known(scopes)
-        for _step in range(3):
+        used, fresh = self._known(scopes), False
+        while True:
             sent = {**headers, "Authorization": used} if used else headers
             answer = self._exchange(method, url, sent, body, repeat)
-            if answer.status_code != 401:
+            if answer.status_code != 401 or fresh:
                 return answer
             challenges = challenge.parse(answer.headers.get("WWW-Authenticate"))
             with self._lock:
-                known = self._known(scopes)
-                following = known if known and known != used else self._obtain(challenges, scopes, used)
+                following = self._known(scopes)
+                if following is None or following == used:  # no other thread has got us in meanwhile
+                    following, fresh = self._obtain(challenges, scopes, used), True
             if following is None:
                 return answer
             answer.close()
             used = following
-        return answer
 
     def _known(self, scopes: tuple[str, ...]) -> str | None:
         header, until = self._headers.get(scopes, (None, 0.0))

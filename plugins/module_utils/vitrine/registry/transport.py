@@ -231,9 +231,10 @@ def _new_adapter(requests: Any, context: Any) -> Any:
             return super().proxy_manager_for(proxy, **options, **({"ssl_context": context} if context else {}))
 
         def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-            """requests would set the CA bundle of its own here."""
+            """requests would set the CA bundle of its own here; all that is needed stands in the context."""
             if context:
                 conn.cert_reqs = context.verify_mode  # else urllib3 1.x puts CERT_REQUIRED into the context
+                conn.ca_certs = conn.ca_cert_dir = None  # else Debian's loads the whole bundle for each connection
 
         def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
             """requests >= 2.32: likewise."""

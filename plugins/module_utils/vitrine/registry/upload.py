@@ -163,7 +163,7 @@ class _Upload:
     def _at_once(self, location: str) -> int:
         """Send the blob with one request; returns 201, or 413: it is too large for one."""
         size = self.descriptor.size
-        answer = self._open("PUT", self._final(location), self._body(0, size), (201, 413))
+        answer = self._open("PUT", self._final(location), self._body(0, size) if size else b"", (201, 413))
         answer.close()
         return int(answer.status_code)
 
