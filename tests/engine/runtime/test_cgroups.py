@@ -396,6 +396,29 @@ def test_processes_in_the_group_above_are_an_explained_obstacle(huge: cgroups.La
                 time.sleep(0.01)
 
 
+def test_newcomers_join_the_group_that_init_moved_to(make: Callable[..., dict[str, Any]]) -> None:
+    plan = make()
+    if not plan["unified"]:
+        pytest.skip("this host has no version 2 tree")
+    first = sleeper(plan)
+    inner = plan["unified"] + "/inner"
+    os.mkdir(inner)
+    Path(inner, "cgroup.procs").write_text(str(first))
+    fd = cgroups.clone_fd(plan, beside=first)
+    assert os.readlink(f"/proc/self/fd/{fd}") == inner
+    os.close(fd)
+
+    def where() -> int:
+        cgroups.enter(plan, beside=first)
+        return 0 if f"0::{plan['path']}/inner\n" in Path("/proc/self/cgroup").read_text() else 1
+
+    assert run(plan, where) == 0
+    # A process of somebody else's changes nothing.
+    fd = cgroups.clone_fd(plan, beside=os.getpid())
+    assert os.readlink(f"/proc/self/fd/{fd}") == plan["unified"]
+    os.close(fd)
+
+
 def test_many_containers_come_and_go_at_once(settings: Settings) -> None:
     """The group above all containers goes with the last one: nobody may stumble over that."""
     children = []

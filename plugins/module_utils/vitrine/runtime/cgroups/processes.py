@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def enter(plan: dict[str, Any], *, unified: bool = True) -> None:
+def enter(plan: dict[str, Any], *, unified: bool = True, beside: int = 0) -> None:
     """Move the calling process, which must have one thread, into the plan's groups. For a fresh child.
 
     unified: also into the version 2 group (not needed after CLONE_INTO_CGROUP, where it costs a grace period).
+    beside: the pid of the container's init, whose version 2 group is taken: when it has made groups of its own, the
+    container's can hold no processes any more.
     Moving oneself by `tasks` takes microseconds, whereas moving another process by `cgroup.procs` may wait ~10 ms
     for the kernel's read-copy-update machinery.
     """
     for directory in dict.fromkeys(plan["dirs"].values()):
         _write_pid(directory + "/tasks", "0")
     if unified and plan["unified"]:
-        _write_pid(plan["unified"] + "/cgroup.procs", "0")
+        _write_pid(_unified(plan, beside) + "/cgroup.procs", "0")
 
 
 def attach(plan: dict[str, Any], pid: int, *, unified: bool = True) -> None:
@@ -55,14 +57,25 @@ def _write_pid(path: str, pid: str) -> None:
         ) from None
 
 
-def clone_fd(plan: dict[str, Any]) -> int:
-    """Return an fd of the version 2 group for clone3's CLONE_INTO_CGROUP, or -1 where there is none. Caller closes."""
+def clone_fd(plan: dict[str, Any], *, beside: int = 0) -> int:
+    """Return an fd of the version 2 group for clone3's CLONE_INTO_CGROUP, or -1 where there is none. Caller closes.
+
+    beside: as for `enter`. The descriptor is of the host's tree: no process that a container can look into may have it.
+    """
     if not plan["unified"]:
         return -1
     try:
-        return os.open(plan["unified"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(_unified(plan, beside), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return -1
+
+
+def _unified(plan: dict[str, Any], beside: int) -> str:
+    """Return the version 2 group that a process sits in, when it is one of the container's; else the container's."""
+    for line in read_or_empty(f"/proc/{beside}/cgroup").splitlines() if beside else ():
+        if line.startswith("0::") and (plan["mount"] + line[3:]).startswith(plan["unified"] + "/"):
+            return plan["mount"] + line[3:]
+    return plan["unified"]
 
 
 def pids(plan: dict[str, Any]) -> list[int]:
