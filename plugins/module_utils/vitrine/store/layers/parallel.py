@@ -16,6 +16,7 @@ A worker whose caller has died ends by itself; its directories are cleared away 
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import select
@@ -27,6 +28,7 @@ from ...errors import HostError, InvalidInput
 from ...linux import fs
 from ..disk import FULL, full
 from . import stream
+from .entry import malformed
 from .inherit import inherit
 from .staging import Ready, Staging, enter
 
@@ -40,6 +42,20 @@ if TYPE_CHECKING:
 RESERVE = 32 << 20  # bytes that must stay free on the disk while a layer larger than this is unpacked
 CHECK_EVERY = 64 << 20
 TELL_EVERY = 4 << 20
+# What only names, links and kinds in the archive can cause: the directory is our own, and new.
+_ARCHIVE_AT_FAULT = frozenset(
+    (
+        errno.EEXIST,
+        errno.EINVAL,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.EMLINK,
+        errno.ENAMETOOLONG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENOTEMPTY,
+    )
+)
 
 
 class Unpackers:
@@ -88,7 +104,8 @@ class Unpackers:
     ) -> None:
         """Unpack a layer from a file, soon. Layers may be added in any order; parent: None, here, or added too.
 
-        digest: the blob's; None: seen from the path, and a file from elsewhere becomes a blob first. Raises UnsupportedContent.
+        digest: the blob's; None: seen from the path, and a file from elsewhere becomes a blob first.
+        Raises UnsupportedContent.
         """
         compression = stream.compression_of(media_type)
         if digest is None and os.path.dirname(os.path.dirname(blob)) == self._store.blobs.root:
@@ -297,6 +314,9 @@ def _presentable(error: BaseException, root: str) -> BaseException:
 
     if isinstance(error, OSError) and error.errno in FULL:
         return full(root, "no layer was added, what was unpacked is removed", error)
+    if isinstance(error, OSError) and error.errno in _ARCHIVE_AT_FAULT:
+        name = error.filename or ""
+        return malformed(f"{error.strerror} at {os.fsdecode(name)!r}", name)
     if isinstance(error, (VitrineError, OSError)):
         return error
     return RuntimeError(f"{type(error).__name__} while unpacking a layer: {error}")

@@ -113,7 +113,7 @@ class Unpacker:
                 last = None
                 continue
             if parent != last:
-                directory = self._enter(parent)
+                directory = self._enter_for(name, parent)
                 last = parent
             try:
                 make[entry.kind](entry, name, base, directory, reader)
@@ -128,6 +128,12 @@ class Unpacker:
                 self._trim()
                 last = None
         self.finish()
+
+    def _enter_for(self, name: bytes, parent: bytes) -> int:
+        try:
+            return self._enter(parent)
+        except NotADirectoryError:
+            raise malformed("a name goes through something that is no directory", name) from None
 
     # -- directories --------------------------------------------------------------------------------------------------
 
@@ -179,7 +185,7 @@ class Unpacker:
             fd = os.open(part, _DIRECTORY, dir_fd=parent)
             self._make_opaque(fd)
             return fd
-        raise malformed("a name goes through something that is no directory", name)
+        raise NotADirectoryError(errno.ENOTDIR, "a name goes through something that is no directory", os.fsdecode(name))
 
     def _target(self, name: bytes, part: bytes, parent: int) -> bytes:
         """Where a dangling link leads, for making it as a directory inside the tree."""
@@ -346,11 +352,14 @@ class Unpacker:
         hidden = base[4:]
         if hidden in (b"", b".", b".."):
             raise malformed("a whiteout hides nothing that can be", base)
-        self._hide(parent, hidden, entry)
+        self._hide(parent, hidden)
         return True
 
-    def _hide(self, parent: bytes, hidden: bytes, entry: Entry) -> None:
-        directory = self._enter(parent)
+    def _hide(self, parent: bytes, hidden: bytes) -> None:
+        try:
+            directory = self._enter(parent)
+        except NotADirectoryError:
+            return  # umoci deletes one by one what was in a directory that is a file now: it is hidden already
         name = parent + b"/" + hidden if parent else hidden
         try:
             there = os.stat(hidden, dir_fd=directory, follow_symlinks=False)

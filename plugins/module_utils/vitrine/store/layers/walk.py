@@ -269,9 +269,11 @@ class Walk:
     def _same_leaf(self, lower: Place, name: bytes, entry: Entry, status: os.stat_result, fd: int) -> bool:
         """Tell whether the layers below have the very same: attributes, time and content."""
         found = lower.find(name)
-        if found is None or status.st_nlink > 1:
+        if found is None:
             return False
         there, folder = found
+        if status.st_nlink > 1 and not (self._naive and there.st_nlink > 1):
+            return False  # overlay's copies have one name each, so more names are news
         if (
             stat.S_IFMT(there.st_mode) != stat.S_IFMT(status.st_mode)
             or not _same_owner(there, status)
