@@ -278,3 +278,44 @@ def test_a_tiny_memory_limit_is_enough_to_start(spec, run):
 def test_out_of_memory_is_counted(spec, run):
     result = run(sh(spec, "tail /dev/zero"), resources={"memory": {"limit": 16 << 20, "swap": 16 << 20}})
     assert result["status"] == -9 and result["oom_kills"] >= 1, result
+
+
+def test_a_link_to_nowhere_is_followed_inside_the_root(spec, output, root, tmp_path):
+    """Images of systemd distributions ship /etc/resolv.conf so."""
+    (root / "etc" / "resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    (tmp_path / "file").write_text("nameserver\n")
+    mounts = [{"destination": "/etc/resolv.conf", "source": str(tmp_path / "file"), "options": ["rbind", "ro"]}]
+    assert output(spec("cat", "/etc/resolv.conf", mounts=mounts)) == "nameserver\n"
+    assert (root / "run" / "systemd" / "resolve" / "stub-resolv.conf").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_privileged_container(spec, output):
+    made = sh(
+        spec,
+        "mount -t tmpfs x /tmp && echo mounted; mkdir /sys/fs/cgroup/cpu/sub /sys/fs/cgroup/sub 2>&1; rmdir"
+        " /sys/fs/cgroup/cpu/sub /sys/fs/cgroup/sub 2>/dev/null; grep -E 'CapEff|Seccomp:' /proc/self/status",
+        maskedPaths=[], readonlyPaths=[], resources={"devices": [{"allow": True, "access": "rwm"}]},
+        annotations={"io.vitrine.seccomp": "unconfined"},
+    )  # fmt: skip
+    from vitrine.linux import caps
+
+    for name in ("bounding", "effective", "permitted"):
+        made["process"]["capabilities"][name] = ["CAP_" + cap for cap in caps.NAMES]
+    for item in made["mounts"]:
+        item["options"] = [word for word in item["options"] if word != "ro"]
+    text = output(made)
+    assert text.startswith("mounted\n") and "Read-only" not in text
+    assert int(text.split("CapEff:")[1].split()[0], 16) == caps.get()[1]
+    assert text.endswith("Seccomp:\t0\n")
+
+
+def test_an_apparmor_profile_that_cannot_be_had_is_an_error(spec, failure):
+    made = spec("true")
+    made["process"]["apparmorProfile"] = "vitrine-no-such-profile"
+    assert failure(made)["stage"] == "apparmor"
+
+
+def test_oom_score(spec, output, failure):
+    made = spec("cat", "/proc/self/oom_score_adj")
+    made["process"]["oomScoreAdj"] = 500
+    assert output(made) == "500\n"

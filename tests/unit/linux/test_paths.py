@@ -128,7 +128,10 @@ def test_directories_are_made_inside(tree, way):
     assert where(paths.mkdirs_in_root(fd, "/"), root) == "/"
     assert where(paths.create_file_in_root(fd, "absolute/deep/file"), root) == "/a/b/deep/file"
     assert where(paths.create_file_in_root(fd, "a/file"), root) == "/a/file"
-    for path in ("dangling/x", "a/file/x", "secret"):
+    assert where(paths.create_file_in_root(fd, "dangling/file"), root) == "/not/there/file"
+    (root / "conf").symlink_to("../run/missing/conf")
+    assert where(paths.create_file_in_root(fd, "conf"), root) == "/run/missing/conf"
+    for path in ("loop/x", "a/file/x", "secret"):
         with pytest.raises(OSError):  # noqa: PT011 - which one differs by the way
             paths.mkdirs_in_root(fd, path)
     assert not os.path.lexists("/not")

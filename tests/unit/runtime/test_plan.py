@@ -206,6 +206,20 @@ def test_numeric_oci_users_take_exactly_the_groups_they_name():
     assert (process["user"], process["groups"]) == ("5:6", ["7"])
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hooks": {"prestart": [{"path": "/bin/true"}]}},
+        {"process": {"selinuxLabel": "x"}},
+        {"linux": {**spec()["linux"], "uidMappings": [{"containerID": 0}]}},
+        {"linux": {**spec()["linux"], "rootfsPropagation": "sideways"}},
+    ],
+)
+def test_what_cannot_be_done_is_not_passed_over(changes):
+    with pytest.raises(InvalidInput):
+        compile_(**changes)
+
+
 def test_default_filter_only_when_asked_for():
     assert compile_()["process"]["seccomp"] is None
     assert compile_(annotations={"io.vitrine.seccomp": "unconfined"})["process"]["seccomp"] is None

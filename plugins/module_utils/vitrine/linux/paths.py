@@ -144,25 +144,59 @@ def file_system_type(fd: int) -> int:
     return int.from_bytes(data.raw[:size], "big" if struct.pack("=H", 1) == b"\0\1" else "little")
 
 
+def expand(root_fd: int, path: bytes | str) -> list[bytes]:
+    """The parts of path with every link in it replaced, inside the root, also where it leads to what is missing.
+
+    Images ship links to files that only a running system has (/etc/resolv.conf). What comes out holds no link at the
+    time of asking; who acts on it must refuse those that appear later. Raises OSError: ELOOP.
+    """
+    done: list[bytes] = []
+    todo = components(path)[::-1]
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == b"..":
+            del done[-1:]
+            continue
+        try:
+            fd = open_in_root(root_fd, b"/".join([*done, part]), O_PATH | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            done.append(part)
+            continue
+        try:
+            if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                done.append(part)
+                continue
+            target = os.readlink(b"", dir_fd=fd)
+        finally:
+            os.close(fd)
+        links += 1
+        if links > _LINKS_MAX:
+            raise _error(errno.ELOOP, os.fsencode(path))
+        if target.startswith(b"/"):
+            done = []
+        todo += components(target)[::-1]
+    return done
+
+
 def mkdirs_in_root(root_fd: int, path: bytes | str, mode: int = 0o755, *, follow: bool = True) -> int:
     """Make the directory and its missing parents, and return an O_PATH descriptor of it.
 
-    Existing links are followed inside the root, as far as the path exists; what is made is made in directories held
-    open. Raises OSError: ENOTDIR where something else is in the way.
+    Links are followed inside the root (follow=False: refused); what is made is made in directories held open, with
+    exactly that mode. Raises OSError: ENOTDIR or ELOOP where something else is in the way.
     """
     flags = O_PATH | os.O_DIRECTORY
-    parts = components(path)
-    if b".." in parts:
-        # What ".." means depends on links before it; nobody has a reason to make directories that way.
-        return open_in_root(root_fd, path, flags, follow=follow)
     try:
-        return open_in_root(root_fd, b"/".join(parts) or b".", flags, follow=follow)
+        return open_in_root(root_fd, path, flags, follow=follow)
     except FileNotFoundError:
         pass
-    known = len(parts) - 1
+    parts = expand(root_fd, path) if follow else components(path)
+    if b".." in parts:
+        raise _error(errno.EINVAL, os.fsencode(path))
+    known = len(parts)
     while True:  # the deepest ancestor that exists
         try:
-            current = open_in_root(root_fd, b"/".join(parts[:known]) or b".", flags, follow=follow)
+            current = open_in_root(root_fd, b"/".join(parts[:known]), flags, follow=False)
             break
         except FileNotFoundError:
             known -= 1
@@ -192,17 +226,21 @@ def _step_down(parent: int, name: bytes, mode: int, path: bytes | str) -> int:
 
 def create_file_in_root(root_fd: int, path: bytes | str, mode: int = 0o644) -> int:
     """Make an empty file with its parent directories unless something is there; return an O_PATH descriptor of it."""
-    parts = components(path)
-    if not parts:
-        raise _error(errno.EISDIR, os.fsencode(path))
     try:
         return open_in_root(root_fd, path, O_PATH)
     except FileNotFoundError:
         pass
-    parent = mkdirs_in_root(root_fd, b"/".join(parts[:-1]))
+    parts = expand(root_fd, path)
+    if not parts:
+        raise _error(errno.EISDIR, os.fsencode(path))
+    parent = mkdirs_in_root(root_fd, b"/".join(parts[:-1]), follow=False)
     try:
         flags = os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(parts[-1], flags, mode, dir_fd=parent))
+        fd = os.open(parts[-1], flags, mode, dir_fd=parent)
+        try:
+            os.fchmod(fd, mode)  # whatever the umask is
+        finally:
+            os.close(fd)
         return os.open(parts[-1], O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     finally:
         os.close(parent)

@@ -85,6 +85,28 @@ def set_oom_score_adj(value: int | None) -> None:
         ) from None  # fmt: skip
 
 
+def set_apparmor(profile: str) -> None:
+    """Have execve change to the profile. Before the root is left: writes the host's /proc/self."""
+    if not profile:
+        return
+    for path in ("/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"):  # the first since Linux 5.8
+        try:
+            with open(path, "wb", buffering=0) as file:
+                file.write(b"exec " + os.fsencode(profile))
+            return
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise StartFailed(
+                f"the AppArmor profile {profile!r} cannot be used: {os.strerror(error.errno or 0)}",
+                stage="apparmor",
+                errno=error.errno or 0,
+                hint="load it with apparmor_parser, or ask for unconfined",
+                value=profile,
+            ) from None
+    raise StartFailed(f"this kernel has no AppArmor for the profile {profile!r}", stage="apparmor", errno=errno.ENOENT)
+
+
 def set_limits(limits: list[tuple[int, int, int]]) -> None:
     """Set resource limits, lowered to what may be had without CAP_SYS_RESOURCE."""
     for number, soft, hard in limits:

@@ -79,6 +79,8 @@ class Init:
         become.new_session_keyring()
         self.doing("oom_score_adj")
         become.set_oom_score_adj(plan["process"]["oom_score_adj"])
+        self.doing("apparmor")
+        become.set_apparmor(plan["process"]["apparmor"])
 
     def build(self) -> tuple[int, int, list[int], bytes]:
         """Mount everything, open the terminal, and look up the user, all before the host's files are let go."""

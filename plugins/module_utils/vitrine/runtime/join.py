@@ -88,9 +88,11 @@ class Join:
         os.close(root_fd)
         self.doing("oom_score_adj")
         become.set_oom_score_adj(process_["oom_score_adj"])
+        self.doing("apparmor")
+        become.set_apparmor(process_["apparmor"])
         self.doing("cgroup")
         if plan["cgroup"]:
-            cgroups.enter(plan["cgroup"])
+            cgroups.enter(plan["cgroup"], beside=pid)
         become.refuse_imports()
         for kind, fd in fds.items():
             self.doing("namespace", kind)

@@ -9,7 +9,7 @@ interpreter that executes it. Its keys:
   new: CLONE_NEW* of the namespaces to make   join: ((kind, path), ...)   own_cgroup_namespace, confine_devices: 0 or 1
   mounts: operations (see plan_mounts)   hostname, domainname   sysctls: ((path below /proc/sys, value), ...)
   process: argv, env (bytes), cwd, user ("user[:group]"), groups, umask, rlimits ((number, soft, hard), ...),
-    caps (masks), no_new_privs, seccomp (bytes or None), tty, console_size, oom_score_adj, init
+    caps (masks), no_new_privs, seccomp (bytes or None), tty, console_size, oom_score_adj, init, apparmor (name)
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def compile_spec(
     """
     if not spec.get("process"):
         raise InvalidInput("the spec has no process to run", value=container_id)
+    _refuse_unsupported(spec)
     new, join, kinds = _namespaces(spec)
     return {
         "id": container_id,
@@ -69,6 +70,22 @@ def compile_spec(
         "sysctls": _sysctls((spec.get("linux") or {}).get("sysctl") or {}, kinds),
         "process": compile_process(spec["process"], spec, seccomp_cache=seccomp_cache),
     }
+
+
+def _refuse_unsupported(spec: dict[str, Any]) -> None:
+    """What would change the container if it were obeyed is not passed over in silence."""
+    process, linux = spec["process"], spec.get("linux") or {}
+    for where, item, keys in (
+        ("", spec, ("hooks", "vm", "solaris", "windows", "zos")),
+        ("process.", process, ("selinuxLabel", "ioPriority", "scheduler", "execCPUAffinity")),
+        ("linux.", linux, ("uidMappings", "gidMappings", "timeOffsets", "personality", "intelRdt", "mountLabel",
+                           "netDevices", "memoryPolicy")),
+    ):  # fmt: skip
+        for key in keys:
+            if item.get(key):
+                raise InvalidInput(
+                    f"{where}{key} is not supported", hint="leave it out of the runtime spec", value=item[key]
+                )
 
 
 def _namespaces(spec: dict[str, Any]) -> tuple[int, list[tuple[str, str]], set[str]]:
@@ -172,6 +189,7 @@ def compile_process(
         "console_size": (size["height"], size["width"]) if size else None,
         "oom_score_adj": process.get("oomScoreAdj"),
         "init": int(annotations.get(ANNOTATION_INIT) == "true"),
+        "apparmor": process.get("apparmorProfile") or "",
     }
 
 

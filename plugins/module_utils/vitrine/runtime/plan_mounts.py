@@ -151,7 +151,12 @@ def compile_mounts(spec: dict[str, Any], bundle: str = "/") -> list[tuple]:
     shared = [op[1] for op in operations if op[0] == "bind" and op[7] & mount.MS_SHARED]
     foreign = [op[1] for op in operations if op[0] == "bind" and op[1].startswith("/proc/") and "/root/" in op[1]]
     result: list[tuple] = [("fetch", source) for source in dict.fromkeys([*shared, *foreign])]
-    result.append(("propagation", mount.MS_SLAVE))
+    word = linux.get("rootfsPropagation") or "slave"
+    if word not in _PROPAGATION:
+        raise InvalidInput(f"unknown propagation {word!r} of the root", hint="slave, private, shared", value=word)
+    # Shared binds were fetched before; nothing else of ours is to reach the host.
+    private = word in ("private", "rprivate", "unbindable", "runbindable")
+    result.append(("propagation", mount.MS_PRIVATE if private else mount.MS_SLAVE))
     result.append(_root(spec, bundle))
     for operation in operations:
         result.append(operation)
