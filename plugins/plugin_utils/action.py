@@ -93,6 +93,7 @@ class EngineAction(ActionBase):
             "params": params,
             "check": bool(self._task.check_mode),
             "diff": bool(self._task.diff),
+            "folder": FOLDER,
         }
         answer = self._ask(json.dumps(request).encode(), task_vars, keep=not request["check"])
         answer["invocation"] = {"module_args": params}

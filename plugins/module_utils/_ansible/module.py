@@ -41,9 +41,15 @@ def run_module(name: str) -> NoReturn:
     module = AnsibleModule(supports_check_mode=True, **specification(name, on_target=True))
     if os.geteuid() != 0:
         module.fail_json(msg=install.NOT_ROOT.format(os.geteuid()), error_kind="HostError")
-    request = {"module": name, "params": module.params, "check": module.check_mode, "diff": module._diff}
     files = bundle.sources()
     folder = provision.folder(files)
+    request = {
+        "module": name,
+        "params": module.params,
+        "check": module.check_mode,
+        "diff": module._diff,
+        "folder": folder,
+    }
     temporary = None
     try:
         if not os.path.isdir(folder):

@@ -9,6 +9,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from vitrine.engine.desired.options import CONTAINER, MODULES
 from vitrine.engine.spec import ContainerSpec
 from vitrine.version import VERSION

@@ -162,6 +162,7 @@ def _follow(fd: int) -> tuple[int | None, bytes]:
 
     output = bytearray()
     status = None
+    os.set_blocking(fd, True)
     try:
         while True:
             try:

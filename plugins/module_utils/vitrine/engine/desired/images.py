@@ -135,6 +135,9 @@ class ImageTask:
             "pull": wanted["pull"],
         }
         context = expand(wanted["path"])
+        if self.check and not os.path.exists(context):
+            self.say(action)  # a task before this one would have made it
+            return
         if not os.path.isdir(context):
             raise InvalidInput(f"the build context {context!r} is not a folder", hint="build.path is on the target")
         if self.check:
@@ -192,14 +195,26 @@ class ImageTask:
 
 def push(task: Any, name: str) -> None:
     """Push, and say so if the registry had not exactly this image under that name. task: an ImageTask or alike."""
-    if task.check and local_image(task.engine, name) is None:
-        task.say(f"Pushed image {familiar(name)}")
-        return
-    if task.engine.images.is_pushed(name, credentials=task.credentials):
-        return
+    action = f"Pushed image {familiar(name)}"
     if not task.check:
-        task.engine.images.push(name, credentials=task.credentials)
-    task.say(f"Pushed image {familiar(name)}")
+        if task.engine.images.push(name, credentials=task.credentials)["changed"]:
+            task.say(action)
+    elif local_image(task.engine, name) is None or not _is_pushed(task.engine, name, task.credentials):
+        task.say(action)
+
+
+def _is_pushed(engine: Engine, name: str, login: tuple[str, str] | None) -> bool:
+    """Whether the registry has, under that name, the manifest that a push would send."""
+    from ...oci import digest, reference
+    from ..archives import image_manifest
+    from ..transfers import client
+
+    manifest = image_manifest(engine, engine.images.find(name), "")[0]
+    with client(engine, login) as registry:
+        try:
+            return bool(registry.resolve(reference.parse(name), None) == digest.of(manifest))
+        except ImageNotFound:
+            return False
 
 
 def full_name(name: str, tag: str) -> tuple[str, bool]:

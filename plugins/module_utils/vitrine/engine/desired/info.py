@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from ...errors import ContainerNotFound, ImageNotFound
@@ -45,7 +44,6 @@ def engine(engine: Engine, request: Request) -> dict[str, Any]:
     """The engine itself: version, where its sources are, and what its host has and lacks."""
     from ... import host
 
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     findings = [
         {"name": item.name, "ok": item.ok, "required": item.required, "detail": item.detail, "fix": item.fix}
         for item in host.check()
@@ -53,7 +51,7 @@ def engine(engine: Engine, request: Request) -> dict[str, Any]:
     return {
         "changed": False,
         "version": VERSION,
-        "folder": os.path.dirname(package),
+        "folder": request.folder,
         "root": engine.settings.root,
         "run_root": engine.settings.run_root,
         "python": sys.executable,

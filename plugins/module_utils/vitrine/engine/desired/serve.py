@@ -6,7 +6,7 @@
 Both ways of Ansible to a target end here. The answer is one line, begun by MARK, whatever else a login shell or a
 program may have written. It is complete: a failure is an answer too.
 
-Request: {"module": name, "params": {option: value}, "check": bool, "diff": bool}.
+Request: {"module": name, "params": {option: value}, "check": bool, "diff": bool, "folder": where the engine is kept}.
 Answer: the module's result as Ansible has it, with "failed" and "msg" when it failed.
 """
 
@@ -39,13 +39,15 @@ class Request(Record):
     params: dict[str, Any]
     check: bool = False
     diff: bool = False
+    folder: str = ""
 
     @classmethod
     def read(cls, data: bytes) -> Request:
         """Raises InvalidInput for what is no request of this version."""
         try:
             fields = json.loads(data)
-            return cls(fields["module"], dict(fields["params"]), bool(fields["check"]), bool(fields["diff"]))
+            flags = (bool(fields["check"]), bool(fields["diff"]))
+            return cls(fields["module"], dict(fields["params"]), *flags, str(fields["folder"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput(f"the request cannot be understood: {error!r}", value=data[:200]) from None
 
