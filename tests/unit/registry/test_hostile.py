@@ -39,7 +39,12 @@ def stored(blobs) -> list[str]:
 
 
 def test_an_image_comes_whole_and_is_reported_in_the_callers_thread(client, fake, image, blobs):
-    layers, events, threads = [], [], set()
+    layers, events, threads, configs = [], [], set(), []
+
+    def on_config(config):
+        threads.add(threading.get_ident())
+        assert threading.active_count() == before and not layers and len(config.chain_ids) == 2
+        configs.append(config)
 
     def on_layer(index, descriptor):
         threads.add(threading.get_ident())
@@ -50,7 +55,11 @@ def test_an_image_comes_whole_and_is_reported_in_the_callers_thread(client, fake
         threads.add(threading.get_ident())
         events.append(event)
 
-    pulled = client.pull(fake.add(image), blobs=blobs, progress=progress, on_layer=on_layer)
+    name = fake.add(image)
+    client.resolve(name)
+    before = threading.active_count()
+    pulled = client.pull(name, blobs=blobs, progress=progress, on_config=on_config, on_layer=on_layer)
+    assert [config.to_json() for config in configs] == [image.config]
     assert pulled.manifest == image.manifest and pulled.config == image.config
     assert pulled.manifest_digest == pulled.repo_digest == image.digest
     assert sorted(layers) == [0, 1] and threads == {threading.get_ident()}

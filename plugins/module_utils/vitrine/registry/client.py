@@ -121,16 +121,17 @@ class Client:
         platform: str | None = None,
         blobs: Any,
         progress: Progress | None = None,
+        on_config: Callable[[ImageConfig], object] | None = None,
         on_layer: Callable[[int, Descriptor], object] | None = None,
         have_layer: Callable[[str], bool] | None = None,
-        on_config: Callable[[ImageConfig], object] | None = None,
     ) -> Pulled:
         """Fetch an image: its layers into blobs (store.blobs), several at once.
 
-        platform: "os/arch[/variant]", None: the host's. on_layer(index, descriptor) is called in the caller's thread
-        as each layer's blob is in the store, in no certain order. have_layer(chain id) tells that a layer need not be
-        fetched; on_layer is not called for it. on_config is called before any of them. Raises ImageNotFound,
-        Unauthorized, RegistryUnreachable, UnsupportedContent, ContentMismatch, RegistryError, DiskFull.
+        platform: "os/arch[/variant]", None: the host's. on_config(configuration) is called once it is known, before
+        any thread is started; then on_layer(index, descriptor), in the caller's thread too, as each layer's blob is in
+        the store, in no certain order. have_layer(chain id) tells that a layer need not be fetched; on_layer is not
+        called for it. Raises ImageNotFound, Unauthorized, RegistryUnreachable, UnsupportedContent, ContentMismatch,
+        RegistryError, DiskFull.
         """
         ref = _reference(ref)
         wanted = _platform(platform)
@@ -141,10 +142,9 @@ class Client:
         config, parsed = self._config(sessions, ref, image, platform)
         if on_config is not None:
             on_config(parsed)
-        chain_ids = parsed.chain_ids
         layers = list(enumerate(image.layers))
         if have_layer is not None:
-            here = {index for index, _layer in layers if have_layer(chain_ids[index])}
+            here = {index for index, chain_id in enumerate(parsed.chain_ids) if have_layer(chain_id)}
             if progress is not None:
                 for layer in (image.layers[index] for index in sorted(here)):
                     label = digests.short(layer.digest)
