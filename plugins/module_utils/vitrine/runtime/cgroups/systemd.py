@@ -41,22 +41,26 @@ def enter_scope(request: dict[str, str], directory: str, patience: float = 30.0)
     directory: the scope's directory. Raises HostError when systemd refuses or does not answer in patience seconds.
     """
     end = time.monotonic() + patience
-    asked = ""
+    refusals = 0
     while True:
         try:
             _settle(directory)
             return
         except OSError as error:
             # The scope may end, with its last monitor, at any moment: then it is asked for again.
-            asked = asked or os.strerror(error.errno or 0)
-        if time.monotonic() >= end:
-            raise HostError(
-                f"systemd did not make the scope {request['scope']}: {asked}",
-                hint=f"see: systemctl status {request['scope']}; journalctl -b -u {request['scope']}",
-                value=request["scope"],
-            )
-        asked = ask(request, os.getpid())
-        for _ in range(100):
+            problem = os.strerror(error.errno or 0)
+        refusal = ask(request, os.getpid()) if time.monotonic() < end else problem
+        if refusal:
+            refusals += 1
+            if refusals == 3 or time.monotonic() >= end:
+                raise HostError(
+                    f"systemd did not make the scope {request['scope']}: {refusal}",
+                    hint=f"see: systemctl status {request['scope']}; journalctl -b -u {request['scope']}",
+                    value=request["scope"],
+                )
+            time.sleep(0.1)
+            continue
+        for _ in range(100):  # systemd answers before it has moved us
             if request["scope"] in read_or_empty("/proc/self/cgroup"):
                 break
             time.sleep(0.01)
