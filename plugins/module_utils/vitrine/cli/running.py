@@ -10,13 +10,14 @@ import sys
 from ..errors import InvalidInput, VitrineError
 from .container_flags import CONTAINER_FLAGS, container_spec
 from .flags import Command, Options, option, switch
-from .terminals import DETACH_KEYS, need_terminal, remove_quietly, start_attached
+from .terminals import DETACH_KEYS, finish_attached, need_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from ..engine import Engine
+    from ..engine.spec import ContainerSpec
 
 COMMANDS = {
     "run": Command(
@@ -44,51 +45,58 @@ def _progress(options: Options) -> Any:
     return reporter(quiet=options.quiet)
 
 
-def _create(engine: Engine, options: Options, operands: list[str]) -> str:
-    spec = container_spec(options, operands[0], operands[1:])
-    try:
-        return engine.containers.create(
-            spec, pull=options.pull or "missing", platform=options.platform, progress=_progress(options)
-        )
-    except VitrineError as error:
-        # docker's rule: whatever keeps a container from being made ends in 125
-        error.exit_code = 125
-        raise
+def _spec_and_how(options: Options, operands: list[str]) -> tuple[ContainerSpec, dict[str, Any]]:
+    how = {"pull": options.pull or "missing", "platform": options.platform, "progress": _progress(options)}
+    return container_spec(options, operands[0], operands[1:]), how
+
+
+class _DockersCode:
+    """docker's rule, for a with statement: whatever keeps a container from being made or started ends in 125."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, VitrineError) and error.exit_code == 1:
+            error.exit_code = 125
 
 
 def create(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine create"""
-    sys.stdout.write(_create(engine, options, operands) + "\n")
+    with _DockersCode():
+        spec, how = _spec_and_how(options, operands)
+        sys.stdout.write(engine.containers.create(spec, **how) + "\n")
     return 0
 
 
 def run(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine run"""
-    if not options.detach:
-        need_terminal(options.tty, options.interactive)
-    container_id = _create(engine, options, operands)
-    if options.cidfile:
-        try:
-            with open(options.cidfile, "x", encoding="ascii") as file:
-                file.write(container_id)
-        except OSError as error:
-            engine.containers.remove(container_id, volumes=True)
-            raise InvalidInput(
-                f"cannot write the container's id to {options.cidfile!r}: {error.strerror}",
-                hint="name a file that does not exist yet",
-                value=options.cidfile,
-            ) from None
+    with _DockersCode():
+        if not options.detach:
+            need_terminal(options.tty, options.interactive)
+        spec, how = _spec_and_how(options, operands)
+        note = (lambda container_id: _write_id(options.cidfile, container_id)) if options.cidfile else None
+        container_id, launched = engine.containers.run(spec, attach=not options.detach, on_created=note, **how)
+    if options.detach:
+        sys.stdout.write(container_id + "\n")
+        return 0
+    return finish_attached(
+        engine,
+        container_id,
+        launched.attach_fd,
+        stdin=options.interactive,
+        detach_keys=options.detach_keys,
+        remove=options.rm,
+    )
+
+
+def _write_id(path: str, container_id: str) -> None:
     try:
-        if options.detach:
-            engine.containers.start(container_id)
-            sys.stdout.write(container_id + "\n")
-            return 0
-        return start_attached(
-            engine, container_id, stdin=options.interactive, detach_keys=options.detach_keys, remove=options.rm
-        )
-    except VitrineError as error:
-        if error.exit_code == 1:
-            error.exit_code = 125
-        if options.rm:
-            remove_quietly(engine, container_id)
-        raise
+        with open(path, "x", encoding="ascii") as file:
+            file.write(container_id)
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot write the container's id to {path!r}: {error.strerror}",
+            hint="name a file that does not exist yet",
+            value=path,
+        ) from None

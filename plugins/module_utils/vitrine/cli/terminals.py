@@ -44,26 +44,26 @@ def need_terminal(tty: bool, interactive: bool) -> None:
         raise InvalidInput("the input device is not a TTY", hint="leave out --tty (-t), or use a terminal", value="-t")
 
 
-def remove_quietly(engine: Engine, container_id: str) -> None:
-    """Remove a container, unless somebody else did."""
-    try:
-        engine.containers.remove(container_id, force=True, volumes=True)
-    except ContainerNotFound:
-        pass  # the monitor's own clean-up came first
-
-
-def start_attached(
-    engine: Engine, name: str, *, stdin: bool, detach_keys: str | None = None, remove: bool = False
-) -> int:
+def start_attached(engine: Engine, name: str, *, stdin: bool) -> int:
     """Start a container with this terminal attached; returns its exit code, 0 after detaching."""
     launched = engine.containers.start(name, attach=True)
     if launched is None:
-        return _attached(engine, name, stdin=stdin, detach_keys=detach_keys)
-    code = engine.containers.pump(name, launched.attach_fd, stdin=stdin, detach_keys=detach_keys)
+        return _attached(engine, name, stdin=stdin, detach_keys=None)
+    return finish_attached(engine, name, launched.attach_fd, stdin=stdin)
+
+
+def finish_attached(
+    engine: Engine, name: str, fd: int, *, stdin: bool, detach_keys: str | None = None, remove: bool = False
+) -> int:
+    """Serve an attached container to its end, and remove it then if wanted; returns its exit code, 0 if detached."""
+    code = engine.containers.pump(name, fd, stdin=stdin, detach_keys=detach_keys)
     if code is None:
-        return 0  # detached: the container goes on
+        return 0
     if remove:
-        remove_quietly(engine, name)
+        try:
+            engine.containers.remove(name, force=True, volumes=True)
+        except ContainerNotFound:
+            pass  # the monitor's own clean-up came first
     return code
 
 

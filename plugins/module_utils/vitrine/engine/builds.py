@@ -9,12 +9,13 @@ import os
 from contextlib import contextmanager
 
 from ..build import executor
-from ..errors import ImageNotFound, NotFound, VitrineError
+from ..errors import ImageNotFound, VitrineError
 from ..linux.fs import lock
 from ..oci import digest as digests
 from ..oci.config import ImageConfig
 from ..store.layers.staging import Staging
 from ..supervise import attach, wire
+from .paths import OWNER
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from .core import Engine
 
     Output = Callable[[bytes], object]
-
-BUILDER = "builder"  # in a step's container folder: locked as long as the build that it belongs to lives
 
 
 class Builds:
@@ -85,22 +84,6 @@ class Builds:
         """The id of the image that build with these arguments would give without carrying anything out, else None."""
         request = _request(context, dockerfile, args, labels, target, nocache, False, platform)
         return executor.predict(_Operations(self.engine, "bridge", {}, None), request)
-
-
-def remove_abandoned(engine: Engine, container_id: str) -> list[str]:
-    """Remove the container of a build whose process was killed; returns what was done, in words.
-
-    Only a build's container has a builder's lock: others, and those whose build goes on, are left alone.
-    """
-    path = os.path.join(engine.containers.paths(container_id).folder, BUILDER)
-    if not os.path.exists(path):
-        return []
-    try:
-        os.close(lock(path, blocking=False))
-        engine.containers.remove(container_id, force=True)
-    except (BlockingIOError, FileNotFoundError, NotFound):
-        return []
-    return [f"removed the container {container_id[:12]} of a build that was killed"]
 
 
 def _request(
@@ -225,7 +208,7 @@ class _Operations:
                 spec,
                 pull="never",
                 image_volumes=False,
-                on_folder=lambda folder: locks.append(lock(os.path.join(folder, BUILDER))),
+                on_folder=lambda folder: locks.append(lock(os.path.join(folder, OWNER))),
             )
             try:
                 launched = containers.start(container_id, attach=True)

@@ -16,12 +16,12 @@ from ..errors import Conflict, ContainerNotFound, InvalidInput, VitrineError
 from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import state as states
-from .paths import Paths, hostname_of
+from .paths import OWNER, Paths, hostname_of
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from .core import Engine
@@ -122,12 +122,43 @@ class Containers:
                 return None
             return self._start(record, attach=attach)
 
+    def run(
+        self,
+        spec: ContainerSpec,
+        *,
+        attach: bool = False,
+        on_created: Callable[[str], object] | None = None,
+        **how: Any,
+    ) -> tuple[str, Any]:
+        """Create a container and start it; returns (id, supervise.launch.Launched).
+
+        A process that is killed before the start leaves no container; a start that fails leaves it as created, unless
+        it should be removed. on_created: called with the id before the start. how: as creating.create takes.
+        """
+        owners: list[int] = []
+        container_id = self.create(spec, on_folder=lambda folder: owners.append(lock(f"{folder}/{OWNER}")), **how)
+        try:
+            if on_created is not None:
+                on_created(container_id)
+            return container_id, self.start(container_id, attach=attach)
+        except BaseException:
+            if spec.auto_remove:
+                self.remove(container_id, force=True, volumes=True)
+            raise
+        finally:
+            try:
+                os.unlink(f"{Paths(self.engine, container_id).folder}/{OWNER}")
+            except FileNotFoundError:
+                pass
+            for fd in owners:
+                os.close(fd)
+
     def _start(self, record: Any, *, attach: bool) -> Any:
         from ..supervise.launch import launch
         from .starting import prepare
 
         spec = ContainerSpec.from_json(record.spec)
-        request = prepare(self.engine, record, spec, self.image_config(record.image_id), attached=attach)
+        request = prepare(self.engine, record, spec, self.image_config(record.image_id))
         if record.desired != "running":
             self.engine.store.containers.update(record.id, desired="running")
         return launch(request, attach=attach)

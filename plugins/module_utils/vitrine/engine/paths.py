@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from .spec import ContainerSpec
 
 
+# In a container's folder, locked by the process that it is a part of: a build that runs a step in it, a run that has
+# not started it yet. When that process is killed, the container goes with the next command that passes.
+OWNER = "owner"
+
+
 class Paths:
     """Where one container's things are."""
 

@@ -181,13 +181,10 @@ def _cleanup_command(engine: Engine, container_id: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", program, *where, "rm", "--force", "--volumes", container_id]
 
 
-def prepare(
-    engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, Any], *, attached: bool = False
-) -> dict[str, Any]:
+def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any]:
     """Return the monitor's request (supervise.launch) for one start of a container.
 
-    record: the store's row. image: the image configuration's "config" object. attached: a client will take the
-    exit, and so remove a container that wants to be removed.
+    record: the store's row. image: the image configuration's "config" object.
     """
     paths = Paths(engine, record.id)
     os.makedirs(paths.run, 0o700, exist_ok=True)
@@ -233,7 +230,7 @@ def prepare(
         "stdin_once": spec.interactive,
         "stop_signal": bundle.stop_signal(spec, image),
         "auto_remove": spec.auto_remove,
-        "cleanup_argv": _cleanup_command(engine, record.id) if spec.auto_remove and not attached else [],
+        "cleanup_argv": _cleanup_command(engine, record.id) if spec.auto_remove else [],
         "boot_id": process.boot_id(),
     }
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 
-from ..errors import VitrineError
+from ..errors import NotFound, VitrineError
 from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import state as states
 from ..version import VERSION
-from .paths import Paths
+from .paths import OWNER, Paths
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -49,11 +49,19 @@ class System:
         for container_id in self._folders(f"{self.engine.settings.root}/containers"):
             if container_id not in known:
                 done += self._remove_orphan(container_id)
-            elif os.path.exists(f"{Paths(self.engine, container_id).folder}/builder"):
-                from .builds import remove_abandoned
-
-                done += remove_abandoned(self.engine, container_id)
+            elif os.path.exists(f"{Paths(self.engine, container_id).folder}/{OWNER}"):
+                done += self._remove_abandoned(container_id)
+        if done:
+            self._sweep_network()
         return done
+
+    def _sweep_network(self) -> None:
+        """Take back what dead containers had of the bridge and the packet filter; with the last one, all of it."""
+        from ..network import links
+
+        settings = self.engine.settings
+        names = {"bridge": settings.bridge, "table": settings.table}
+        links.sweep(names, set(self._folders(settings.run_root)), f"{settings.run_root}/network.lock")
 
     @staticmethod
     def _folders(path: str) -> list[str]:
@@ -121,7 +129,7 @@ class System:
         if plan:
             from ..network import links
 
-            links.disconnect(plan)
+            links.disconnect(plan, f"{self.engine.settings.run_root}/network.lock")
         remove_tree(paths.run)
 
     def _remove_orphan(self, container_id: str) -> list[str]:
@@ -139,6 +147,15 @@ class System:
         finally:
             os.close(held)
         return [f"removed what was left of container {container_id[:12]}"]
+
+    def _remove_abandoned(self, container_id: str) -> list[str]:
+        """Remove a container whose owner (paths.OWNER) was killed."""
+        try:
+            os.close(lock(f"{Paths(self.engine, container_id).folder}/{OWNER}", blocking=False))
+            self.engine.containers.remove(container_id, force=True, volumes=True)
+        except (BlockingIOError, FileNotFoundError, NotFound):
+            return []
+        return [f"removed container {container_id[:12]}, whose command was killed"]
 
     # -- health ---------------------------------------------------------------------------------------------------
 
