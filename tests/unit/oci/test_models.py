@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrine.errors import ContentMismatch, InvalidInput, UnsupportedContent, VitrineError
@@ -248,6 +248,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.dictionaries(st.sampled_from(["schemaVersion", "mediaType", "config", "layers", "manifests"]), json_values),
     st.data(),
@@ -261,6 +262,7 @@ def test_any_json_is_read_or_refused_with_a_message(noise, data):
     assert manifest.parse(found.to_json(), found.media_type) == found
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(st.sampled_from([*CONFIG, "zzz"]), json_values))
 def test_any_configuration_is_read_or_refused_with_a_message(noise):
     try:

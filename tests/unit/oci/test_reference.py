@@ -8,7 +8,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrine.errors import InvalidInput
@@ -118,6 +118,7 @@ host = st.sampled_from(["docker.io", "localhost", "quay.io", "Host", "127.0.0.1:
 tag = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", fullmatch=True)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(host, st.lists(component, min_size=1, max_size=4), st.none() | tag, st.booleans())
 def test_every_valid_reference_reads_back(registry, components, tag_text, with_digest):
     name = "/".join([registry, *components])
@@ -129,6 +130,7 @@ def test_every_valid_reference_reads_back(registry, components, tag_text, with_d
     assert reference.parse(parsed.canonical) == parsed == reference.parse(parsed.familiar)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=40) | st.text("abcA0./:@-_[]\n", max_size=40))
 def test_any_text_is_read_or_refused_with_a_message(text):
     try:
@@ -149,6 +151,7 @@ def test_only_exact_digests_pass(text):
         digest.check(text)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.binary(max_size=200))
 def test_a_digest_is_that_of_its_content(data):
     assert digest.valid(digest.of(data)) and digest.matches(data, digest.of(data))

@@ -11,7 +11,7 @@ import os
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrine.errors import DependencyMissing, HostError, InvalidInput, Unauthorized
@@ -139,6 +139,7 @@ user_names = st.text(st.characters(blacklist_characters=":\0", blacklist_categor
 passwords = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=8)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(user_names, passwords)
 def test_any_password_reads_back(tmp_path_factory, user, password):
     path = str(tmp_path_factory.mktemp("auth") / "config.json")

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vitrine.errors import InvalidInput, RegistryError
@@ -49,6 +49,7 @@ names = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 values = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=12)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.tuples(names, st.dictionaries(names, values, max_size=3)), max_size=3),
     st.sampled_from([",", ", ", " ,\t"]),
@@ -64,6 +65,7 @@ def test_challenges_read_back(items, comma):
     assert [(item.scheme, item.parameters) for item in challenge.parse(header)] == items
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=60) | st.text('Bearer ="\\,', max_size=60))
 def test_any_header_is_survived(header):
     for item in challenge.parse(header):
@@ -100,6 +102,7 @@ def test_retry_after_is_seconds_or_a_date(text, seconds):
     assert parse_retry_after(text, now=60.0) == seconds
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.text(max_size=30), st.floats(0, 2e9))
 def test_any_retry_after_is_survived(text, now):
     found = parse_retry_after(text, now)
