@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The monitor's side of attaching: who is connected, what each still has to get, and what they send.
 
-A client that is slow makes the container wait, as a pipe in a shell does. One that takes nothing at all for a few seconds
-is dropped, unless it asked for more patience (HOLD: the command that started the container in the foreground).
+A client that is slow makes the container wait, as a pipe in a shell does. One that takes nothing at all for a few
+seconds is dropped, unless it asked for patience (HOLD: the command that started the container in the foreground).
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _TURN = 8  # packets taken from one client before the others get their turn
 
 
 class Client:
-    """One connection. queue: packets that its socket did not take yet; waiting: their bytes; moved: when it took one."""
+    """One connection. queue: packets that its socket did not take yet; waiting: their bytes; moved: when it last took
+    something; unread: what it had not read then."""
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock

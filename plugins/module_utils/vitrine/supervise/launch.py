@@ -33,7 +33,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-SAVED = "request"
 _children: list[int] = []
 
 
@@ -61,7 +60,7 @@ def launch(request: dict[str, Any], *, attach: bool, status_timeout: float | Non
     for flag in (state.STOP_REQUESTED, state.PAUSED):
         state.set_flag(request["run_dir"], flag, False)
     payload = marshal.dumps(dict(request, attached=attach))
-    fs.write_atomic(os.path.join(request["run_dir"], SAVED), payload, durable=False)
+    fs.write_atomic(os.path.join(request["run_dir"], wire.SAVED), payload, durable=False)
     return _spawn(payload, request, attach, status_timeout)
 
 
@@ -78,7 +77,7 @@ def adopt(request: dict[str, Any], pid: int, start_time: int, *, status_timeout:
 def saved_request(run_dir: str) -> dict[str, Any] | None:
     """Return the request that a container was last launched with, for adopt(); None when it cannot be read."""
     try:
-        return marshal.loads(fs.read_file(os.path.join(run_dir, SAVED), 16 << 20))
+        return marshal.loads(fs.read_file(os.path.join(run_dir, wire.SAVED), 16 << 20))
     except (OSError, ValueError, EOFError, TypeError):
         return None  # none yet, or written by another version of Python
 

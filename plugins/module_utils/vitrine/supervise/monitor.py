@@ -319,7 +319,7 @@ class Monitor:
         """Give back what belongs to all containers, if this was the last one. The lock goes first: of two monitors
         that leave at once, at least one sees no other."""
         run_dir = self._request["run_dir"]
-        for name in (wire.SOCKET, INIT):
+        for name in (wire.SOCKET, INIT, wire.SAVED):
             try:
                 os.unlink(os.path.join(run_dir, name))
             except OSError:

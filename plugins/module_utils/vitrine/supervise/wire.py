@@ -30,6 +30,7 @@ VERSION = 1
 STATUS_FD = 4  # of a monitor: the pipe on which it says whether the container runs (report.py)
 CLIENT_FD = 5  # of a monitor: the end of a socketpair, its first client
 SOCKET = "attach.sock"
+SAVED = "request"  # file of the run directory: what the monitor was asked, for the one that may have to replace it
 CHUNK = 65536  # largest payload
 
 STDIN, STDIN_END, RESIZE, SIGNAL, DETACH, STOP, HELLO = range(7)
