@@ -114,7 +114,7 @@ def test_killed_while_unpacking(big, tmp_path) -> None:
     chance = random.Random(1)
     root = str(tmp_path / "two")
     killed = 0
-    for _ in range(25):
+    for _ in range(12):
         process = run(UNPACK, one.root, root, top.chain_id)
         time.sleep(chance.uniform(0.02, usual))
         if process.poll() is None:
@@ -127,7 +127,7 @@ def test_killed_while_unpacking(big, tmp_path) -> None:
             if two.layers.has(top.chain_id):  # it was done: once more from the beginning
                 two.collect()
                 assert not two.layers.has(top.chain_id)
-    assert killed > 3
+    assert killed > 1
     assert run(UNPACK, one.root, root, top.chain_id).wait() == 0
     with Store(root) as two:
         clean(two)
@@ -142,7 +142,7 @@ def test_killed_while_committing(big, make_store) -> None:
     image_of(store, base)
     store.close()
     chance = random.Random(2)
-    for _ in range(25):
+    for _ in range(12):
         process = run(COMMIT, store.root, plan["upper"], base.chain_id)
         time.sleep(chance.uniform(0.02, usual))
         process.kill()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+# Names in layers/: what is being made (by whoever holds its lock), and what is being removed.
+STAGING = ".new-"
+REMOVED = ".del-"
 
 
 class writing:  # noqa: N801  (reads as a verb in a with statement)

@@ -9,9 +9,7 @@ import fcntl
 import os
 import time
 
-from ..linux import fs
-from ..oci import digest as digests
-from .layers.staging import PREFIX, REMOVED, discard
+from .disk import REMOVED, STAGING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,13 +36,15 @@ def recover(store: Store) -> None:
         return
     numbers = set()
     for name in names:
-        if name.startswith(PREFIX):
+        if name.startswith(STAGING):
             _remove_unless_locked(f"{folder}/{name}")
         elif name.startswith(REMOVED):
-            fs.remove_tree(f"{folder}/{name}")
+            _remove(f"{folder}/{name}")
         elif name.isdigit():
             numbers.add(int(name))
     if numbers and not numbers.issubset(store.db.column("SELECT id FROM layers")):
+        from .layers.staging import discard
+
         with store.db.transaction():  # excludes whoever is just giving a layer its row
             known = set(store.db.column("SELECT id FROM layers"))
             for name in os.listdir(folder):
@@ -56,6 +56,12 @@ def recover(store: Store) -> None:
         collect(store)
 
 
+def _remove(path: str) -> None:
+    from ..linux.fs import remove_tree
+
+    remove_tree(path)
+
+
 def _remove_unless_locked(path: str) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -63,7 +69,7 @@ def _remove_unless_locked(path: str) -> None:
         return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        fs.remove_tree(path)
+        _remove(path)
     except BlockingIOError:
         pass
     finally:
@@ -72,6 +78,8 @@ def _remove_unless_locked(path: str) -> None:
 
 def collect(store: Store) -> list[str]:
     """See Store.collect."""
+    from .layers.staging import discard
+
     lock = os.open(os.path.join(store.root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     store.release()
     db = store.db
@@ -99,6 +107,8 @@ def collect(store: Store) -> list[str]:
 
 
 def _needed_blobs(store: Store) -> set[str]:
+    from ..oci import digest as digests
+
     db = store.db
     needed = set(db.column("SELECT blob FROM layers WHERE blob IS NOT NULL"))
     needed.update(db.column("SELECT id FROM images"))

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 
-from ...linux import mount
-from ...linux.features import has
 from ..disk import make_directory
 from .driver import Driver, make_upper, mount_apart
 
@@ -67,6 +65,9 @@ class Overlay(Driver):
 
     def mount(self, plan: dict[str, Any]) -> int:
         """Mount detached where the kernel can, else in a child's namespace."""
+        from ...linux import mount
+        from ...linux.features import has
+
         lowers, upper, work = plan["lowers"], plan["upper"], plan["work"]
         if upper is None and len(lowers) == 1:
             return os.open(lowers[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -24,7 +24,7 @@ import signal
 import socket
 import struct
 
-from ...errors import HostError, InvalidInput
+from ...errors import HostError, InvalidInput, NotFound
 from ...linux import fs
 from ..disk import FULL, full
 from . import stream
@@ -304,16 +304,18 @@ def _work(tasks: socket.socket, results: socket.socket, root: str, layout: str, 
         except BaseException as error:
             if staging is not None:
                 staging.close()
-            tell("failed", _presentable(error, root))
+            tell("failed", _presentable(error, root, blob))
     # the caller is done: the directories' locks end with this process
 
 
-def _presentable(error: BaseException, root: str) -> BaseException:
+def _presentable(error: BaseException, root: str, blob: str) -> BaseException:
     """An error that survives the way to the caller."""
     from ...errors import VitrineError
 
     if isinstance(error, OSError) and error.errno in FULL:
         return full(root, "no layer was added, what was unpacked is removed", error)
+    if isinstance(error, OSError) and error.filename == blob:
+        return NotFound(f"the layer's blob {blob} cannot be read: {error.strerror}", hint="pull it again", value=blob)
     if isinstance(error, OSError) and error.errno in _ARCHIVE_AT_FAULT:
         name = error.filename or ""
         return malformed(f"{error.strerror} at {os.fsdecode(name)!r}", name)

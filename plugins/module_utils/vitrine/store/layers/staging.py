@@ -13,8 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from ...linux import fs
-from ..disk import make_directory
+from ..disk import REMOVED, STAGING, make_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,16 +21,13 @@ if TYPE_CHECKING:
 
     from .. import Store
 
-PREFIX = ".new-"
-REMOVED = ".del-"
-
 
 class Staging:
     """One directory in the making; with-statement or close() removes what was not taken."""
 
     def __init__(self, folder: str) -> None:
         while True:
-            self.path = f"{folder}/{PREFIX}{os.urandom(8).hex()}"
+            self.path = f"{folder}/{STAGING}{os.urandom(8).hex()}"
             os.mkdir(self.path, 0o700)
             try:
                 self.lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -59,6 +55,8 @@ class Staging:
     def close(self) -> None:
         """Remove the directory, unless what was in it has moved on: then only the rest."""
         if self.lock >= 0:
+            from ...linux import fs
+
             fs.remove_tree(self.path)
             os.close(self.lock)
             self.lock = -1
@@ -154,6 +152,8 @@ def discard(folder: str, name: str) -> None:
         os.rename(f"{folder}/{name}", rubbish)
     except FileNotFoundError:
         return
+    from ...linux import fs
+
     fs.remove_tree(rubbish)
 
 
