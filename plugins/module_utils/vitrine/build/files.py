@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 
@@ -198,6 +197,8 @@ def collect(tree: Tree, job: Job) -> Iterator[Picked]:
 @contextmanager
 def _written(documents: tuple[Heredoc, ...]) -> Iterator[int]:
     """A directory with the here-documents as files."""
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="vitrine-") as folder:
         for document in documents:
             path = os.path.join(folder, document.name)

@@ -53,7 +53,7 @@ _CENTOS_RELEASES = {"9": "9", "stream9": "9", "10": "10", "stream10": "10", "lat
 
 _SUITE = re.compile(r"[a-z0-9][a-z0-9.+-]*", re.ASCII)
 _PACKAGE = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9+.:~_-]*(?:=[A-Za-z0-9][A-Za-z0-9+.:~-]*)?", re.ASCII)
-_COMPONENT = re.compile(r"[a-z0-9][a-z0-9/-]*", re.ASCII)
+_COMPONENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9/-]*", re.ASCII)
 _MIRROR = re.compile(r"(?:https?://[A-Za-z0-9\[]|file:///)[^\s\x00-\x1f\x7f\"'<>\\\[\]]*", re.ASCII)
 
 

@@ -94,7 +94,7 @@ def sweep(root: str) -> None:
     machine_id = inside(root, "/etc/machine-id")
     if machine_id is not None and os.path.isfile(machine_id):
         write_file(root, "/etc/machine-id", "", 0o444)
-    _drop_logs(os.path.join(root, "var/log"))
+    _drop_logs(root)
 
 
 def newest_packaged(root: str, started: float) -> int:
@@ -156,8 +156,11 @@ def _remove(target: str) -> None:
         pass
 
 
-def _drop_logs(folder: str) -> None:
+def _drop_logs(root: str) -> None:
     """Remove what was logged; empty files stay, since packages made them with an owner that matters."""
+    folder = inside(root, "/var/log")
+    if folder is None or os.path.islink(folder):
+        return
     for parent, _folders, names in os.walk(folder):
         for name in names:
             path = os.path.join(parent, name)
