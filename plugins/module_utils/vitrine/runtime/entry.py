@@ -54,4 +54,4 @@ def enter(module: str, keep: str) -> None:
     package = __name__.partition(".")[0]
     name = f"{package}.{module}"
     __import__(name)
-    sys.exit(sys.modules[name].main())  # type: ignore[attr-defined]  # pylint: disable=ansible-bad-function
+    raise SystemExit(sys.modules[name].main())  # type: ignore[attr-defined]

@@ -64,6 +64,8 @@ class Init:
             sources = [os.dup(fd) if fd < 3 else fd for fd in stdio]  # so that none is overwritten before its turn
             for target, fd in enumerate(sources):
                 os.dup2(fd, target, inheritable=True)
+        # Not only at execve: with a pid namespace of others, those may look at what this process has open.
+        entry.close_others((0, 1, 2, self.sock.fileno(), *self.joined))
         entry.cloexec_from(3)
         self.doing("cgroup")
         if plan["cgroup"]:
