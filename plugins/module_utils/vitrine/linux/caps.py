@@ -25,23 +25,6 @@ _AMBIENT_RAISE = 2
 _AMBIENT_CLEAR_ALL = 4
 
 
-def mask(names: object) -> int:
-    """Bit mask of names such as "CAP_CHOWN". Raises KeyError for an unknown one."""
-    result = 0
-    for name in names:  # type: ignore[attr-defined]
-        result |= 1 << NUMBERS[name]
-    return result
-
-
-def names(bits: int) -> list[str]:
-    """The names of a bit mask, in numeric order; a bit newer than our table is written CAP_<number>."""
-    return [
-        "CAP_" + (NAMES[number] if number < len(NAMES) else str(number))
-        for number in range(bits.bit_length())
-        if bits >> number & 1
-    ]
-
-
 def get() -> tuple[int, int, int]:
     """(effective, permitted, inheritable) of this process."""
     data = ctypes.create_string_buffer(24)

@@ -27,7 +27,6 @@ _PROBES = {
     "memfd": lambda: syscall("memfd_create", b"", _BAD),
     "copy_file_range": lambda: syscall("copy_file_range", -1, None, -1, None, 0, 0),
     "seccomp": lambda: syscall("seccomp", _BAD, 0, None),
-    "execveat": lambda: syscall("execveat", -1, b"", None, None, _BAD),
 }
 _known: dict[str, bool] = {}
 _without: frozenset[str] | None = None

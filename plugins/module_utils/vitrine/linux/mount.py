@@ -209,12 +209,7 @@ def new(fstype: str, target_fd: int, flags: int = 0, options: str = "", source: 
         finally:
             os.close(fd)
     else:
-        mount(source or fstype, path_of(target_fd), fstype, flags & ~MS_STRICTATIME, options or None)
-
-
-def detached_bind(source_fd: int, *, recursive: bool = True) -> int:
-    """Detached copy of the mount at an open file or directory, or -1 where the kernel has no such thing."""
-    return open_tree(source_fd, "", recursive=recursive) if has("new_mount_api") else -1
+        mount(source or fstype, path_of(target_fd), fstype, flags, options or None)
 
 
 def bind(source_fd: int, target_fd: int, *, recursive: bool = True) -> None:

@@ -35,8 +35,3 @@ def setns(fd: int, flags: int = 0) -> None:
 def unshare(flags: int) -> None:
     """Leave the named namespaces for new ones."""
     syscall("unshare", flags)
-
-
-def same(first: int | str, second: int | str, kind: str) -> bool:
-    """True when two processes are in the same namespace of that kind."""
-    return os.stat(f"/proc/{first}/ns/{kind}").st_ino == os.stat(f"/proc/{second}/ns/{kind}").st_ino

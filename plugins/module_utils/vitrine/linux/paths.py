@@ -18,10 +18,8 @@ from .features import has
 from .syscall import syscall
 
 O_PATH = os.O_PATH
-RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
-RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 _LINKS_MAX = 40  # as the kernel's own limit
 _RACES_MAX = 32

@@ -8,19 +8,10 @@ from __future__ import annotations
 import errno
 import os
 
-from ..record import Record
 from .features import has
 from .syscall import syscall
 
 _boot_id: list[str] = []
-
-
-class ProcessId(Record):
-    """A process for good: pids are used again. start_time: clock ticks since boot; boot_id: the kernel's."""
-
-    pid: int
-    start_time: int
-    boot_id: str
 
 
 def boot_id() -> str:
@@ -54,12 +45,6 @@ def alive(pid: int, started: int) -> bool:
     """True when this very process exists and is no zombie."""
     fields = _stat(pid) if pid > 0 else None
     return fields is not None and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
-
-
-def identity(pid: int) -> ProcessId | None:
-    """The process that has this pid now."""
-    started = start_time(pid)
-    return None if started is None else ProcessId(pid, started, boot_id())
 
 
 def pidfd_open(pid: int) -> int:
