@@ -8,12 +8,14 @@ from __future__ import annotations
 import gzip
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
 from helpers import GZIP, PLAIN, archive_of, digest_of, look, unpack
 
 from vitrine.errors import ContentMismatch, InvalidInput, NotFound, UnsupportedContent, VitrineError
+from vitrine.store import Store
 from vitrine.store.layers import parallel
 from vitrine.store.layers.entry import Entry
 
@@ -290,3 +292,59 @@ def test_copy_never_replaces_a_directory_by_a_file(store, root) -> None:
         store.layers.copy_in(fd, "/", [archive_of((Entry(b"opt"), b"x"))])
     with pytest.raises(NotFound):
         store.layers.copy_in(fd, "/none", [archive_of((Entry(b"opt"), b"x"))])
+
+
+def test_copy_while_the_container_flips_its_directories(store, root, outside) -> None:
+    """A directory on the way becomes a link to the outside and back, all the time."""
+    path, fd = root
+    (path / "opt/d").mkdir()
+    (path / "opt/l").symlink_to(outside)
+    data = archive_of((Entry(b"d/shadow"), b"stolen"), Entry(b"d/sub", D, 0o777), (Entry(b"d/sub/x"), b"x"))
+    flipper = os.fork()
+    if flipper == 0:
+        while os.getppid() != 1:
+            for one, other in (("d", "t"), ("l", "d"), ("d", "l"), ("t", "d")):
+                try:
+                    os.rename(path / "opt" / one, path / "opt" / other)
+                except OSError:
+                    pass
+        os._exit(0)
+    try:
+        for _ in range(300):
+            try:
+                store.layers.copy_in(fd, "/opt", [data])
+                store.layers.copy_out(fd, "/opt/d/shadow", lambda piece: _not_secret(piece))
+            except (VitrineError, OSError):
+                pass
+    finally:
+        os.kill(flipper, 9)
+        os.waitpid(flipper, 0)
+
+
+def _not_secret(piece: bytes) -> None:
+    assert b"secret" not in piece
+
+
+def test_users_of_the_host_cannot_run_what_is_setuid_in_a_layer() -> None:
+    """In a place that all may enter, the store's own directories alone keep them out."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        with Store(folder + "/store") as store:
+            layer = unpack(store, archive_of((Entry(b"su", mode=0o4755), b"#!/bin/sh\n")))
+            path = store.layers.path(layer.chain_id) + "/su"
+            assert os.stat(path).st_mode & 0o7777 == 0o4755
+            assert run_as_nobody(path) == 13  # EACCES
+            os.chmod(store.root, 0o755)
+            os.chmod(store.layers.root, 0o755)
+            assert run_as_nobody(path) == 0
+
+
+def run_as_nobody(path: str) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setuid(65534)
+            os.execv(path, ["su"])
+        except OSError as error:
+            os._exit(error.errno or 0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -11,13 +11,15 @@ import json
 import os
 import shutil
 import stat
+import struct
 import subprocess
 from pathlib import Path
 
 import pytest
-from helpers import GZIP, TIME, archive_of, digest_of, image_of, look, rich_tree, transfer, unpack
+from helpers import GZIP, PLAIN, TIME, archive_of, digest_of, image_of, look, rich_tree, transfer, unpack
 
 from vitrine.errors import Conflict, DiskFull, InvalidInput, NotFound, StoreDamaged
+from vitrine.linux import features
 from vitrine.store.layers import aufs
 from vitrine.store.layers.entry import Entry
 
@@ -469,7 +471,7 @@ def test_aufs_keeps_image_layers_as_they_are(make_store, tmp_path, monkeypatch) 
     monkeypatch.setattr(aufs, "mount_apart", lambda make: make("/target"))
     monkeypatch.setattr(aufs.mount, "aufs", lambda branches, target, options: calls.append((branches, target, options)))
     store.layers.driver.mount(plan)
-    assert calls == [(aufs.branches(plan), "/target", "udba=none,dirperm1")]
+    assert calls == [(aufs.branches(plan), "/target", "udba=none")]
     # what a container would leave in its branch
     upper = Path(plan["upper"])
     (upper / ".wh.stays").touch()
@@ -544,4 +546,118 @@ def test_disk_full_while_committing_and_pulling(small_disk, make_store, tmp_path
         for start in range(0, len(data), 1 << 16):
             writer.write(data[start : start + (1 << 16)])
     writer.discard()
+    assert store.verify() == []
+
+
+def test_default_acls_are_not_inherited(make_store, tmp_path) -> None:
+    """A directory's default ACL comes after what is in it, when packing as when unpacking."""
+    acl = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", tag, permissions, 0xFFFFFFFF) for tag, permissions in ((1, 7), (4, 7), (0x10, 7), (0x20, 5))
+    )
+    tree = tmp_path / "tree"
+    (tree / "shared").mkdir(parents=True)
+    (tree / "shared/plain").write_text("x")
+    (tree / "shared/folder").mkdir()
+    os.setxattr(tree / "shared", "system.posix_acl_default", acl)
+    one, two = make_store("one"), make_store("two")
+    layer = one.layers.import_tree(str(tree))
+    transfer(one, two, layer.chain_id)
+    expected = look(tree)
+    assert list(expected[b"shared"][5]) == ["system.posix_acl_default"] and expected[b"shared/folder"][5] == {}
+    assert look(one.layers.path(layer.chain_id)) == expected
+    assert look(two.layers.path(layer.chain_id)) == expected
+
+
+def test_volumes_get_the_images_content(make_store, tmp_path) -> None:
+    store = make_store()
+    base = store.layers.import_tree(str(rich_tree(tmp_path / "tree")))
+    plan = store.layers.prepare_root(made(tmp_path / "c"), base.chain_id)
+    store.volumes.create("v")
+    target = store.volumes.path("v")
+    assert store.layers.copy_from_root(plan, "/mail", target)
+    assert look(target) == look(tmp_path / "tree/mail")
+    assert stat.S_IMODE(os.stat(target).st_mode) == 0o2775
+    assert not store.layers.copy_from_root(plan, "/etc/passwd", target)
+    assert not store.layers.copy_from_root(plan, "/nowhere", target)
+    (tmp_path / "tree2").mkdir()
+    (tmp_path / "tree2/data").symlink_to("/etc")
+    evil = store.layers.import_tree(str(tmp_path / "tree2"), parent=base.chain_id)
+    plan = store.layers.prepare_root(made(tmp_path / "d"), evil.chain_id)
+    store.volumes.create("w")
+    store.layers.copy_from_root(plan, "/data", store.volumes.path("w"))
+    assert sorted(os.listdir(store.volumes.path("w"))) == ["hostname", "hosts", "passwd", "resolv.conf"]
+
+
+@pytest.mark.parametrize(
+    "without", [("new_mount_api",), ("overlay_fd",), ("overlay_fd", "overlay_lowerdir_plus"), ("openat2",)]
+)
+def test_the_ways_of_older_kernels(make_store, tmp_path, without) -> None:
+    features.set_without(without)
+    try:
+        store = make_store()
+        base = store.layers.import_tree(str(rich_tree(tmp_path / "tree")))
+        plan = store.layers.prepare_root(made(tmp_path / "c"), base.chain_id)
+        with store.layers.mounted(plan) as fd:
+            change(fd)
+        top = store.layers.commit_upper(plan["upper"], parent=base.chain_id)
+        assert top is not None and store.verify() == []
+        link = archive_of(Entry(b"bin/new"), Entry(b"l", b"2", 0o777, link=b"/usr"), Entry(b"l/bin/x"))
+        pulled = unpack(store, link, base.chain_id)
+        assert os.path.exists(store.layers.path(pulled.chain_id) + "/usr/bin/x")
+    finally:
+        features.set_without(())
+
+
+def test_three_hundred_layers(make_store, tmp_path) -> None:
+    """More than an option page of mount(2) would hold with long names; aufs' limit is told."""
+    store = make_store()
+    chain = None
+    with store.layers.unpacker() as unpacker:
+        for number in range(300):
+            data = archive_of(Entry(b"file%d" % number))
+            parent, diff_id = chain, digest_of(data)
+            chain = diff_id if parent is None else digest_of(f"{parent} {diff_id}".encode())
+            blob = store.blobs.path(store.blobs.put(data))
+            unpacker.add(blob, PLAIN, diff_id=diff_id, chain_id=chain, parent=parent)
+        unpacker.finish()
+    for without in ((), ("new_mount_api",)):
+        features.set_without(without)
+        try:
+            assert len(seen(store, store.layers.prepare_root(made(tmp_path / f"c{len(without)}"), chain))) == 301
+        finally:
+            features.set_without(())
+
+
+def test_a_pulled_layer_that_lost_its_blob_comes_again(make_store, tmp_path) -> None:
+    store = make_store()
+    foreign = subprocess.run(
+        ["tar", "-C", rich_tree(tmp_path / "tree"), "-cf", "-", "usr", "etc"], check=True, capture_output=True
+    ).stdout
+    layer = unpack(store, foreign)
+    image_of(store, layer)
+    assert store.verify() == []
+    os.unlink(store.blobs.path(layer.diff_id))
+    assert ["missing" in line for line in store.verify(repair=True)] == [True]
+    assert store.verify() == [] and not store.layers.has(layer.chain_id)
+    with pytest.raises(StoreDamaged):
+        store.layers.ensure_blob(layer.chain_id)
+    unpack(store, foreign)
+    assert store.layers.has(layer.chain_id) and store.layers.ensure_blob(layer.chain_id)[0] == layer.diff_id
+    assert store.verify() == []
+
+
+def test_disk_full_in_the_index(small_disk, make_store) -> None:
+    store = make_store("disk/store", "overlay")
+    image = image_of(store)
+    with open(small_disk / "ballast", "wb", buffering=0) as file:
+        with pytest.raises(OSError, match="No space"):
+            while True:
+                file.write(bytes(4096))
+        with pytest.raises(DiskFull):
+            for number in range(200):
+                store.containers.create(f"{number:064x}", f"n{number}", image, "x" * 20_000)
+        count = len(store.containers.list())
+        file.truncate(0)
+    store.containers.create("a" * 64, "last", image, "{}")
+    assert len(store.containers.list()) == count + 1
     assert store.verify() == []

@@ -382,7 +382,9 @@ def test_a_no_op_command_opens_little(store) -> None:
     import subprocess
     import sys
 
-    unwanted = "sqlite3 ctypes subprocess dataclasses typing tempfile pickle datetime vitrine.store.layers"
+    unwanted = (
+        "sqlite3 ctypes json re threading subprocess dataclasses typing tempfile pickle datetime vitrine.store.layers"
+    )
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from vitrine.store import Store\n"
         "s = Store(sys.argv[2]); s.recover(); s.containers.list(); s.images.list()\n"

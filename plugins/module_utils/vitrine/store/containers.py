@@ -97,6 +97,10 @@ class Containers:
         query = f"SELECT {COLUMNS} FROM containers ORDER BY created, id"
         return [Container(*row) for row in self._store.db.rows(query)]
 
+    def ids(self) -> set[str]:
+        """Return the ids of all containers."""
+        return set(self._store.db.column("SELECT id FROM containers"))
+
     def update(self, container_id: str, **fields: object) -> None:
         """Change columns of a container (spec, desired, labels, image_id). Raises ContainerNotFound, NameInUse."""
         unknown = set(fields) - set(Container._fields) | {"id"} & set(fields)

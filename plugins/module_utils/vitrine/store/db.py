@@ -10,7 +10,7 @@ stays true until it commits. The journal is a write-ahead log, synced at each co
 from __future__ import annotations
 
 import _sqlite3 as sqlite  # the C module itself: the package around it imports datetime, which no command needs
-import threading
+from _thread import RLock  # without what the module threading brings along
 
 from ..errors import Conflict, DiskFull, StoreDamaged
 
@@ -94,10 +94,10 @@ class Database:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._depth = 0
         with _translated(path):
-            self._connection = sqlite.connect(path, BUSY_SECONDS, 0, None, False)
+            self._connection = sqlite.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA foreign_keys = ON")
             self._connection.execute("PRAGMA synchronous = FULL")
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import _sqlite3 as sqlite
-import json
 
 from ..errors import ImageInUse, ImageNotFound, InvalidInput, VitrineError
 from ..oci import digest as digests
@@ -67,6 +66,8 @@ class Images:
         diff_ids: bottom first; None: as the configuration says. Chain ids are taken as well. Raises ImageNotFound when
         a layer is missing, DiskFull.
         """
+        import json
+
         from ..oci.config import chain_ids
 
         document = json.loads(config)

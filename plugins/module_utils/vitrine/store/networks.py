@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-
 from ..errors import Conflict
 
 TYPE_CHECKING = False
@@ -24,11 +22,15 @@ class Networks:
 
     def get(self, name: str) -> dict[str, Any] | None:
         """Return a network's object, or None."""
+        import json
+
         row = self._store.db.row("SELECT value FROM networks WHERE name = ?", name)
         return json.loads(row[0]) if row else None
 
     def create(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
         """Record a network unless another command was faster; returns what is recorded."""
+        import json
+
         db = self._store.db
         with db.transaction():
             db.run("INSERT OR IGNORE INTO networks VALUES (?, ?)", name, json.dumps(value, sort_keys=True))
@@ -36,10 +38,14 @@ class Networks:
 
     def update(self, name: str, value: dict[str, Any]) -> None:
         """Replace a network's object."""
+        import json
+
         self._store.db.run("INSERT OR REPLACE INTO networks VALUES (?, ?)", name, json.dumps(value, sort_keys=True))
 
     def list(self) -> dict[str, dict[str, Any]]:
         """Return all networks by name."""
+        import json
+
         return {name: json.loads(text) for name, text in self._store.db.rows("SELECT * FROM networks ORDER BY name")}
 
     def remove(self, name: str) -> bool:

@@ -93,7 +93,7 @@ def collect(store: Store) -> list[str]:
             gone = db.rows(_NEEDED)
             for number, _chain_id in gone:  # the newest first: no layer goes before those that stand on it
                 db.run("DELETE FROM layers WHERE id = ?", number)
-            db.run("DELETE FROM meta WHERE key = 'garbage'")
+            db.run("INSERT OR REPLACE INTO meta VALUES ('garbage', '1')")  # until all of it is gone
             needed = _needed_blobs(store)
         for number, _chain_id in gone:
             discard(store.layers.root, str(number))
@@ -101,6 +101,7 @@ def collect(store: Store) -> list[str]:
             store.blobs.remove(digest)
             db.run("DELETE FROM blob_sources WHERE digest = ?", digest)
         _sweep_partial(store)
+        db.run("DELETE FROM meta WHERE key = 'garbage'")
         return [chain_id for _number, chain_id in gone]
     finally:
         os.close(lock)

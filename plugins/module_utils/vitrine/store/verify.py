@@ -76,7 +76,10 @@ class _Check:
         for digest, chain_id in self.store.db.rows("SELECT blob, chain_id FROM layers WHERE blob IS NOT NULL"):
             if not os.path.exists(blobs.path(digest)):
                 if digest not in self.bad_blobs:
-                    self._fault(f"blob {digest} of layer {chain_id}: missing", "it will be fetched or made anew")
+                    self._fault(
+                        f"blob {digest} of layer {chain_id}: missing",
+                        "it comes again with the next pull, or is made anew",
+                    )
                 if self.repair:
                     self.store.db.run("UPDATE layers SET blob = NULL WHERE chain_id = ?", chain_id)
 
@@ -91,7 +94,7 @@ class _Check:
                 continue
             what = "its directory is not what was stored" if there else "its directory is missing"
             if blob is None or blob in self.bad_blobs or not self.store.blobs.has(blob):
-                if there and blob is not None:
+                if there and media_type is not None:
                     continue  # without its blob there is nothing to hold a pulled layer against
                 self._fault(f"layer {chain_id}: {what}", "not repairable here: remove its images and pull them again")
                 continue

@@ -67,7 +67,7 @@ class Layers:
             if row is not None and (wanted is None or wanted == row[0]):
                 self._driver = load(row[0])
             else:
-                self._driver = self._begin(choose(self._store.root, wanted), row[0] if row else None)
+                self._driver = self._begin(choose(self.root, wanted), row[0] if row else None)
         return self._driver
 
     def _begin(self, driver: Driver, before: str | None) -> Driver:
@@ -88,9 +88,10 @@ class Layers:
         return self.driver.name
 
     def has(self, chain_id: str) -> bool:
-        """Tell whether a layer is here."""
+        """Tell whether a layer is here; a pulled one that lost its blob counts as not here, so that it comes again."""
         self._store.hold()
-        return self._store.db.row("SELECT 1 FROM layers WHERE chain_id = ?", chain_id) is not None
+        query = "SELECT 1 FROM layers WHERE chain_id = ? AND (blob IS NOT NULL OR media_type IS NULL)"
+        return self._store.db.row(query, chain_id) is not None
 
     def get(self, chain_id: str) -> Layer:
         """Return a layer. Raises NotFound."""

@@ -64,7 +64,7 @@ def copy_tree(root: int, path: str | bytes, target: str) -> bool:
         fd = os.open(target, _DIRECTORY)
         try:
             if not os.listdir(fd):
-                Maker(fd, "plain", _ignore).run(Walk(source, "plain"))
+                Maker(fd, "plain", _ignore).run(Walk(source, "host", root_like=_root_of(source)))
             status = os.fstat(source)
             os.fchown(fd, status.st_uid, status.st_gid)
             os.fchmod(fd, stat.S_IMODE(status.st_mode))
@@ -73,6 +73,12 @@ def copy_tree(root: int, path: str | bytes, target: str) -> bool:
     finally:
         os.close(source)
     return True
+
+
+def _root_of(fd: int) -> tuple[int, int, int]:
+    """What makes a walk leave out the root itself."""
+    status = os.fstat(fd)
+    return (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
 
 
 def copy_out(root: int, path: str | bytes, write: Callable[[Any], object], *, name: bytes | None = None) -> None:

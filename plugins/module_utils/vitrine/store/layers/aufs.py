@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MAX_BRANCHES = 127  # AUFS_BRANCH_MAX as most kernels are built
 MAX_NAME = 242  # longer names cannot be copied up: aufs needs room for ".wh..wh." and a suffix
-# udba=none: nothing but the mount touches the branches. dirperm1: upper directories' modes alone decide.
-OPTIONS = "udba=none,dirperm1"
+# udba=none: nothing but the mount touches the branches while it is there.
+OPTIONS = "udba=none"
 _REFUSED = ("aufs", "ecryptfs", "btrfs", "overlay", "ramfs")
 
 
@@ -33,9 +33,7 @@ class Aufs(Driver):
 
     def usable(self, root: str) -> str | None:
         """Look for aufs in /proc/filesystems, then try a mount."""
-        import tempfile
-
-        from ...linux.fs import remove_tree
+        from .staging import Staging
 
         with open("/proc/filesystems", encoding="ascii") as file:
             if not any(line.split()[-1:] == ["aufs"] for line in file):
@@ -44,19 +42,14 @@ class Aufs(Driver):
         if kind in _REFUSED:
             return f"aufs cannot stand on {kind}"
         try:
-            probe = tempfile.mkdtemp(prefix=".probe-", dir=root)
-        except OSError as error:
-            return f"{root} cannot be written to: {error.strerror}"
-        try:
-            lower, upper = os.path.join(probe, "lower"), os.path.join(probe, "upper")
-            os.mkdir(lower)
-            os.mkdir(upper)
-            os.close(self.mount(self.plan([lower], upper, None)))
-            return None
+            with Staging(root) as staging:
+                lower, upper = os.path.join(staging.tree, "lower"), os.path.join(staging.tree, "upper")
+                os.mkdir(lower)
+                os.mkdir(upper)
+                os.close(self.mount(self.plan([lower], upper, None)))
         except OSError as error:
             return f"{error.strerror or error} (file system of {root}, or the kernel)"
-        finally:
-            remove_tree(probe)
+        return None
 
     def prepare(self, folder: str, lowers: list[str], like: str) -> dict[str, Any]:
         """Make the writable branch."""

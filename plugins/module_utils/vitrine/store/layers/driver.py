@@ -35,7 +35,7 @@ class Driver:
     layout = ""
 
     def usable(self, root: str) -> str | None:
-        """Return why this driver cannot work for a store at root, None when it can."""
+        """Return why this driver cannot work for layers in the directory root, None when it can."""
         raise NotImplementedError
 
     def prepare(self, folder: str, lowers: list[str], like: str) -> dict[str, Any]:
@@ -61,14 +61,16 @@ class Driver:
         raise NotImplementedError
 
 
-def make_upper(folder: str, like: str, name: str = "upper") -> str:
+def make_upper(folder: str, like: str) -> str:
     """Make a container's writable directory with the root's owner and mode of the layers below it."""
-    path = os.path.join(folder, name)
+    path = os.path.join(folder, "upper")
     if not os.path.isdir(path):
-        make_directory(path, 0o700)
+        new = path + ".new"  # nobody may find it with another mode: the container's root would have that
+        make_directory(new, 0o700)
         status = os.stat(like)
-        os.chown(path, status.st_uid, status.st_gid)
-        os.chmod(path, status.st_mode & 0o7777)
+        os.chown(new, status.st_uid, status.st_gid)
+        os.chmod(new, status.st_mode & 0o7777)
+        os.rename(new, path)
     return path
 
 
@@ -118,12 +120,11 @@ def mount_apart(make: Any) -> int:
     """
     import array
     import socket
-    import tempfile
 
     from ...linux import mount, namespaces
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    target = tempfile.mkdtemp(prefix="vitrine-")
+    target = next(path for path in ("/mnt", "/tmp", "/run", "/") if os.path.isdir(path))  # nobody else sees it covered
     child = os.fork()
     if child == 0:
         try:
@@ -142,7 +143,6 @@ def mount_apart(make: Any) -> int:
     finally:
         ours.close()
         os.waitpid(child, 0)
-        os.rmdir(target)
     for level, kind, payload in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             fds = array.array("i")

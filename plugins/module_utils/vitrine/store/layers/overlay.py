@@ -23,34 +23,30 @@ class Overlay(Driver):
 
     def usable(self, root: str) -> str | None:
         """Try it: two lower layers, a whiteout, a write through the mount."""
-        import tempfile
-
-        from ...linux.fs import remove_tree
+        from .staging import Staging
 
         try:
-            probe = tempfile.mkdtemp(prefix=".probe-", dir=root)
-        except OSError as error:
-            return f"{root} cannot be written to: {error.strerror}"
-        try:
-            names = [os.path.join(probe, name) for name in ("one", "two", "upper", "work")]
-            for name in names:
-                os.mkdir(name)
-            os.mkdir(names[0] + "/folder")
-            with open(names[0] + "/folder/file", "wb"):
-                pass
-            plan = self.plan([names[1], names[0]], names[2], names[3])
-            fd = self.mount(plan)
-            try:
-                os.unlink("folder/file", dir_fd=fd)
-            finally:
-                os.close(fd)
-            os.setxattr(names[2], "trusted.overlay.opaque", b"y")
-            status = os.lstat(names[2] + "/folder/file")
-            return None if status.st_rdev == 0 else "whiteouts do not work"
+            with Staging(root) as staging:
+                return self._try(staging.tree)
         except OSError as error:
             return f"{error.strerror or error} (file system of {root}, or the kernel)"
+
+    def _try(self, probe: str) -> str | None:
+        names = [os.path.join(probe, name) for name in ("one", "two", "upper", "work")]
+        for name in names:
+            os.mkdir(name)
+        os.mkdir(names[0] + "/folder")
+        with open(names[0] + "/folder/file", "wb"):
+            pass
+        plan = self.plan([names[1], names[0]], names[2], names[3])
+        fd = self.mount(plan)
+        try:
+            os.unlink("folder/file", dir_fd=fd)
         finally:
-            remove_tree(probe)
+            os.close(fd)
+        os.setxattr(names[2], "trusted.overlay.opaque", b"y")
+        status = os.lstat(names[2] + "/folder/file")
+        return None if status.st_rdev == 0 else "whiteouts do not work"
 
     def prepare(self, folder: str, lowers: list[str], like: str) -> dict[str, Any]:
         """Make upper and work."""

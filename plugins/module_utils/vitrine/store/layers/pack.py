@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 
+from ...linux.features import has
 from .entry import DIRECTORY, FIFO, FILE, HARDLINK, OPAQUE, SYMLINK, WHITEOUT
 from .union import DIRECTORY_FLAGS
 from .unpack import OPAQUE_XATTR
@@ -18,6 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .entry import Entry
     from .walk import Item
 
 CHUNK = 1 << 20
@@ -63,8 +65,8 @@ class Maker:
         self._target = target
         self._layout = layout
         self._update = update
-        self._open: list[tuple[bytes, int, int, int]] = []  # name, descriptor, mtime, mode of each on the way
-        self._clone = True
+        self._open: list[tuple[bytes, int, Entry]] = []  # name, descriptor, entry of each on the way
+        self._clone = has("reflink")
         self.size = 0
         self.count = 0
 
@@ -89,11 +91,13 @@ class Maker:
 
     def _leave(self, folder: bytes) -> None:
         while self._open and self._open[-1][0] != folder and not folder.startswith(self._open[-1][0] + b"/"):
-            _name, fd, mtime, mode = self._open.pop()
+            _name, fd, entry = self._open.pop()
             try:
-                if mode & 0o6000:
-                    os.fchmod(fd, mode)
-                os.utime(fd, ns=(mtime, mtime))
+                # The setgid bit and default ACLs come last: what was made in the directory would have inherited them.
+                if entry.mode & 0o6000:
+                    os.fchmod(fd, entry.mode)
+                self._xattrs(fd, entry)
+                os.utime(fd, ns=(entry.mtime, entry.mtime))
             finally:
                 os.close(fd)
 
@@ -113,10 +117,9 @@ class Maker:
         if entry.kind == DIRECTORY:
             os.mkdir(base, 0o700, dir_fd=fd)
             new = os.open(base, DIRECTORY_FLAGS, dir_fd=fd)
-            self._open.append((entry.name, new, entry.mtime, entry.mode))
+            self._open.append((entry.name, new, entry))
             os.fchown(new, entry.uid, entry.gid)
             os.fchmod(new, entry.mode & 0o1777)
-            self._xattrs(new, item)
         elif entry.kind == FILE:
             self._file(fd, base, item)
         elif entry.kind == HARDLINK:
@@ -136,8 +139,8 @@ class Maker:
         else:
             os.close(os.open(OPAQUE, _CREATE, 0o444, dir_fd=fd))
 
-    def _xattrs(self, fd: int, item: Item) -> None:
-        for name, value in (item.entry.xattrs or {}).items():
+    def _xattrs(self, fd: int, entry: Entry) -> None:
+        for name, value in (entry.xattrs or {}).items():
             os.setxattr(fd, name, value)
 
     def _file(self, folder: int, base: bytes, item: Item) -> None:
@@ -149,7 +152,7 @@ class Maker:
                 self.size += entry.size
             os.fchown(fd, entry.uid, entry.gid)
             os.fchmod(fd, entry.mode)
-            self._xattrs(fd, item)
+            self._xattrs(fd, entry)
             os.utime(fd, ns=(entry.mtime, entry.mtime))
         finally:
             os.close(fd)
@@ -158,8 +161,10 @@ class Maker:
         """Copy and hash; blocks are shared where the file system can, holes stay holes."""
         size = item.entry.size
         cloned = self._clone and self._reflink(item.fd, fd, size)
+        # A clone stays as it is, while a running container may change the original between two looks at it.
+        source = fd if cloned else item.fd
         sparse = not cloned and item.status is not None and item.status.st_blocks * 512 < size
-        update, source = self._update, item.fd
+        update = self._update
         position = 0
         while position < size:
             if sparse:

@@ -186,7 +186,8 @@ class Unpackers:
                     task["media_type"] if task["digest"] else None,
                 )
             )
-        enter(self._store, self._root, ready)
+        if ready:
+            enter(self._store, self._root, ready)
 
     def _below(self, parent: str | None, trees: dict[str, str]) -> list[str]:
         """Return the directories of all layers below one, top first, whether in the store or only just unpacked."""

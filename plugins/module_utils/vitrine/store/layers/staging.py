@@ -110,6 +110,8 @@ _INSERT = (
     "INSERT INTO layers (chain_id, diff_id, parent, size, blob, blob_size, media_type) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 
+_ADD_BLOB = "UPDATE layers SET blob = ?, blob_size = ?, media_type = ? WHERE chain_id = ? AND blob IS NULL"
+
 
 def enter(store: Store, folder: str, layers: Iterable[Ready]) -> None:
     """Give layers (parents first) their places and rows. A layer that someone else was faster with is left alone.
@@ -126,6 +128,8 @@ def enter(store: Store, folder: str, layers: Iterable[Ready]) -> None:
             try:
                 for layer in layers:
                     if db.row("SELECT 1 FROM layers WHERE chain_id = ?", layer.chain_id):
+                        if layer.blob is not None:
+                            db.run(_ADD_BLOB, layer.blob, layer.blob_size, layer.media_type, layer.chain_id)
                         continue
                     number = db.insert(
                         _INSERT, layer.chain_id, layer.diff_id, layer.parent, layer.size,

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-COMPRESSED_CHUNK = 1 << 17
-PLAIN_CHUNK = 1 << 20
-AHEAD = 8  # chunks that may wait for their taker
+COMPRESSED_CHUNK = 1 << 16
+PLAIN_CHUNK = 1 << 18
+AHEAD = 16  # chunks that may wait for their taker
 MAX_RATIO = 250  # zlib's limit is 1032; real layers have 2 to 10
 RATIO_MATTERS_FROM = 1 << 30
 _MAGICS = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"))
@@ -78,70 +78,110 @@ def _plain(fd: int, head: bytes) -> Iterator[bytes]:
 
 
 def _gunzip(fd: int, head: bytes) -> Iterator[bytes]:
-    """A gzip file is one or more members, one after another (RFC 1952, 2.2)."""
-    taken = made = 0
+    """A gzip file is one or more members, one after another (RFC 1952, 2.2); zeros behind the last are padding."""
+    ratio = _Ratio(MAX_RATIO)
     inflater: Any = None
     data = head or os.read(fd, COMPRESSED_CHUNK)
     while data:
         if inflater is None:
-            if not data.strip(b"\0"):  # zeros behind the last member are padding
+            if not data.strip(b"\0"):
                 data = os.read(fd, COMPRESSED_CHUNK)
                 continue
             inflater = zlib.decompressobj(31)
-        taken += len(data)
         try:
-            plain = inflater.decompress(data)
+            plain = inflater.decompress(data, PLAIN_CHUNK)
         except zlib.error as error:
-            raise InvalidInput(
-                f"the layer is not gzip, or damaged: {error}", hint="pull it again, or from another source"
-            ) from None
-        made += len(plain)
-        if made > RATIO_MATTERS_FROM and made > MAX_RATIO * taken:
-            raise _bomb(made, taken)
+            raise _damaged("gzip", error) from None
+        rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+        ratio.count(len(data) - len(rest), len(plain))
         if plain:
             yield plain
-        data = b""
         if inflater.eof:
-            data = inflater.unused_data
-            taken -= len(data)
             inflater = None
-        data = data or os.read(fd, COMPRESSED_CHUNK)
+        data = rest or os.read(fd, COMPRESSED_CHUNK)
     if inflater is not None:
-        raise InvalidInput("the gzip layer ends too early", hint="pull it again, or from another source")
+        yield from _rest(inflater)
+
+
+def _rest(inflater: Any) -> Iterator[bytes]:
+    """What zlib still holds back although it has had all input."""
+    plain = inflater.decompress(b"", PLAIN_CHUNK)
+    while plain:
+        yield plain
+        plain = inflater.decompress(b"", PLAIN_CHUNK)
+    if not inflater.eof:
+        raise _damaged("gzip", "it ends too early")
 
 
 def _decompress(fd: int, head: bytes, compression: str) -> Iterator[bytes]:
-    """Formats of one decompressor object per frame: zstd, bzip2, xz."""
+    """bzip2, xz and zstd by the standard library's decompressors, which are all of one kind: one object for a frame."""
     make = _decompressor(compression)
-    taken = made = 0
+    if make is None:
+        yield from _zstandard(fd, head)
+        return
+    ratio = _Ratio(100 * MAX_RATIO)
     inflater: Any = None
     data = head or os.read(fd, COMPRESSED_CHUNK)
-    while data:
-        if inflater is None:
-            inflater = make()
-        taken += len(data)
+    while data or (inflater is not None and not inflater.needs_input):
+        inflater = inflater or make()
         try:
-            plain = inflater.decompress(data)
-        except Exception as error:  # each library has errors of its own, zstandard's derive from Exception only
-            raise InvalidInput(
-                f"the layer is not {compression}, or damaged: {error}", hint="pull it again, or from another source"
-            ) from None
-        made += len(plain)
-        if made > RATIO_MATTERS_FROM and made > 100 * MAX_RATIO * taken:
-            raise _bomb(made, taken)
+            plain = inflater.decompress(data, PLAIN_CHUNK)
+        except Exception as error:  # OSError, LZMAError, ZstdError: each has its own
+            raise _damaged(compression, error) from None
+        ratio.count(len(data), len(plain))
         if plain:
             yield plain
         data = b""
         if inflater.eof:
             data = inflater.unused_data
-            taken -= len(data)
             inflater = None
-        data = data or os.read(fd, COMPRESSED_CHUNK)
+        if not data and (inflater is None or inflater.needs_input):
+            data = os.read(fd, COMPRESSED_CHUNK)
     if inflater is not None:
-        raise InvalidInput(f"the {compression} layer ends too early", hint="pull it again, or from another source")
+        raise _damaged(compression, "it ends too early")
 
 
-def _decompressor(compression: str) -> Callable[[], Any]:
+def _zstandard(fd: int, head: bytes) -> Iterator[bytes]:
+    """zstd by the package zstandard. A cut frame ends without an error: the tar reader or the digest finds it."""
+    try:
+        from zstandard import ZstdDecompressor, ZstdError
+    except ImportError:
+        raise UnsupportedContent(
+            "the layer is compressed with zstd, which this Python cannot read",
+            hint="install the package python3-zstandard (or pip's zstandard), or use Python 3.14, which has it",
+            value="zstd",
+        ) from None
+    source = _Source(fd, head)
+    ratio = _Ratio(100 * MAX_RATIO)
+    try:
+        with ZstdDecompressor().stream_reader(source, read_across_frames=True, closefd=False) as reader:
+            while True:
+                plain = reader.read(PLAIN_CHUNK)
+                if not plain:
+                    return
+                ratio.count(source.taken, len(plain))
+                source.taken = 0
+                yield plain
+    except ZstdError as error:
+        raise _damaged("zstd", error) from None
+
+
+class _Source:
+    """What the package zstandard reads from: a few bytes that were read already, then a descriptor."""
+
+    def __init__(self, fd: int, head: bytes) -> None:
+        self._fd = fd
+        self._head = head
+        self.taken = 0
+
+    def read(self, size: int = COMPRESSED_CHUNK) -> bytes:
+        data, self._head = self._head or os.read(self._fd, size), b""
+        self.taken += len(data)
+        return data
+
+
+def _decompressor(compression: str) -> Callable[[], Any] | None:
+    """Return the class of decompressors; None: ask the package zstandard."""
     if compression == "bzip2":
         from bz2 import BZ2Decompressor
 
@@ -154,19 +194,29 @@ def _decompressor(compression: str) -> Callable[[], Any]:
         raise UnsupportedContent(f"compression {compression!r} is not supported", value=compression)
     try:
         from compression.zstd import ZstdDecompressor  # type: ignore[import-not-found]
+    except ImportError:
+        return None
+    return ZstdDecompressor  # type: ignore[no-any-return]
 
-        return ZstdDecompressor  # type: ignore[no-any-return]
-    except ImportError:
-        pass
-    try:
-        from zstandard import ZstdDecompressor as Zstandard
-    except ImportError:
-        raise UnsupportedContent(
-            "the layer is compressed with zstd, which this Python cannot read",
-            hint="install the package python3-zstandard (or pip's zstandard), or use Python 3.14, which has it",
-            value="zstd",
-        ) from None
-    return lambda: Zstandard().decompressobj()
+
+class _Ratio:
+    """Counts what goes in and comes out, and stops what no real layer does."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken = self._made = 0
+
+    def count(self, taken: int, made: int) -> None:
+        self._taken += taken
+        self._made += made
+        if self._made > RATIO_MATTERS_FROM and self._made > self._limit * self._taken:
+            raise _bomb(self._made, self._taken)
+
+
+def _damaged(compression: str, why: object) -> InvalidInput:
+    return InvalidInput(
+        f"the layer is not {compression}, or damaged: {why}", hint="pull it again, or from another source"
+    )
 
 
 def _bomb(made: int, taken: int) -> InvalidInput:
