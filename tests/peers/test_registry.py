@@ -9,15 +9,14 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
 
+from support.registry import Registry
 from vitrine.errors import ImageNotFound, RegistryUnreachable, Unauthorized
 from vitrine.oci import digest, manifest, media
 from vitrine.oci.config import ImageConfig
@@ -39,42 +38,6 @@ def run(*argv: object, cwd: Path | None = None) -> str:
     done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, cwd=cwd)
     assert done.returncode == 0, f"{argv}: {done.stderr}"
     return done.stdout
-
-
-class Registry:
-    """One docker-registry process on a free port of the loopback."""
-
-    def __init__(self, folder: Path, tls: dict | None = None, htpasswd: Path | None = None) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.host = f"127.0.0.1:{port}"
-        self.data = folder / "data"
-        config: dict = {
-            "version": "0.1",
-            "log": {"level": "error", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(self.data)}},
-            "http": {"addr": self.host, **({"tls": tls} if tls else {})},
-        }
-        if htpasswd:
-            config["auth"] = {"htpasswd": {"realm": "test", "path": str(htpasswd)}}
-        (folder / "config.yml").write_text(json.dumps(config))  # YAML is a superset of JSON
-        with open(folder / "log", "wb") as log:
-            self.process = subprocess.Popen(
-                ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    return
-            assert self.process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.02)
-        raise AssertionError("the registry does not listen")
-
-    def close(self) -> None:
-        self.process.terminate()
-        self.process.wait(10)
 
 
 @pytest.fixture

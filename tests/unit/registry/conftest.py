@@ -40,11 +40,12 @@ class Image:
 class FakeRegistry:
     """Answers from a table: routes[(method, path)] = (status, headers, body) or a function of the request handler.
 
-    seen: (method, path, headers) of each request, in order.
+    seen: (method, path, headers) of each request, in order. connections: how many were made.
     """
 
     def __init__(self) -> None:
         self.routes: dict = {}
+        self.connections = 0
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         fake = self
 
@@ -79,6 +80,10 @@ class FakeRegistry:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+
+            def process_request(self, *args: object) -> None:
+                fake.connections += 1
+                super().process_request(*args)
 
             def handle_error(self, *_args: object) -> None:
                 """Connections break on purpose here."""

@@ -208,7 +208,7 @@ def test_a_helper_is_asked_for_its_registries_only(home, helper):
 
 def test_a_helper_that_is_missing_or_broken_is_named(home, helper):
     write(home / ".docker/config.json", {"credsStore": "absent", "auths": {"s.example": encoded("s", "x")}})
-    with pytest.raises(DependencyMissing, match="docker-credential-absent"):
+    with pytest.raises(DependencyMissing, match="docker-credential-absent.*take it out of .*config.json"):
         auth.find("r.example")
     assert auth.find("s.example").user == "s"
     helper.write_text("broken")

@@ -8,10 +8,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from vitrine.errors import (
 from vitrine.oci import digest, media
 from vitrine.registry import Client
 from vitrine.registry.retry import Policy
+from vitrine.store import Store
 
 ENGINE = Path(digest.__file__).resolve().parent.parent.parent
 FAST = Policy(attempts=3, first=0.01, longest=0.02)
@@ -212,6 +215,21 @@ def test_an_index_that_lies_about_its_entry_is_refused(client, fake, make_image,
             client.pull(f"{fake.host}/app:v1", platform="linux/amd64", blobs=blobs)
 
 
+def test_an_entry_is_of_the_type_that_its_index_says_whatever_the_server_says(client, fake, make_image, blobs):
+    image = make_image()
+    body = json.loads(fake.add_index([(image, "linux/amd64")]))
+    fake.routes["GET", f"/v2/app/manifests/{image.digest}"] = (
+        200,
+        {"Content-Type": "application/json"},
+        image.manifest,
+    )
+    assert client.pull(f"{fake.host}/app:v1", platform="linux/amd64", blobs=blobs).config == image.config
+    body["manifests"][0]["mediaType"] = media.DOCKER_MANIFEST
+    fake.routes["GET", "/v2/app/manifests/v1"] = (200, {"Content-Type": media.OCI_INDEX}, json.dumps(body).encode())
+    with pytest.raises(ContentMismatch, match="announced"):
+        client.pull(f"{fake.host}/app:v1", platform="linux/amd64", blobs=blobs)
+
+
 # -- broken connections --------------------------------------------------------------------------------------------
 
 
@@ -373,6 +391,50 @@ def test_why_a_registry_cannot_be_reached_is_said(client, blobs, tmp_path):
             client.pull(f"127.0.0.1:{port}/app", blobs=blobs)
     with pytest.raises(RegistryUnreachable, match="no-such-host.invalid .*name cannot be resolved"):
         client.pull("no-such-host.invalid/app", blobs=blobs)
+
+
+def test_a_connection_is_used_again_whatever_the_answers_were(client, fake, image, blobs):
+    name = fake.add(image)
+    client.resolve(name)
+    before = fake.connections
+    for wanted in ("v1", "none", "v1"):
+        try:
+            client.resolve(f"{fake.host}/app:{wanted}")
+        except ImageNotFound:
+            pass
+    with pytest.raises(RegistryError):
+        client.push(f"{fake.host}/app:v1", image.manifest, image.parsed.media_type, (), blobs)
+    assert fake.connections == before
+
+
+def test_an_interrupt_ends_a_pull_from_a_stalled_server(fake, image, tmp_path):
+    name = fake.add(image)
+    layer = image.parsed.layers[1]
+    stalled, release = threading.Event(), threading.Event()
+
+    def stall(handler):
+        handler.answer(200, {"Content-Length": str(layer.size)}, image.layers[1][:200_000])
+        stalled.set()
+        release.wait(20)
+
+    fake.routes["GET", f"/v2/app/blobs/{layer.digest}"] = stall
+    code = (
+        f"import sys; sys.path.insert(0, {str(ENGINE)!r})\n"
+        "from vitrine.registry import Client; from vitrine.store import Store\n"
+        f"Client({{}}).pull({name!r}, blobs=Store({str(tmp_path / 'store')!r}).blobs)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    try:
+        assert stalled.wait(20)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _output, said = process.communicate(timeout=15)
+    finally:
+        release.set()
+        process.kill()
+    assert b"KeyboardInterrupt" in said
+    blobs = Store(str(tmp_path / "store")).blobs
+    assert not blobs.has(layer.digest) and blobs.writer(layer.digest, layer.size).offset > 100_000
 
 
 def test_a_name_that_is_not_there_is_named(client, fake, image, blobs):
@@ -794,6 +856,25 @@ def test_the_index_is_searched(fake, monkeypatch):
     assert (first.name, first.description, first.stars, first.official) == ("debian", "An [0m OS", 5, True)
     assert (second.name, second.description, second.stars) == ("x/debian", "", 0)
     assert fake.seen[-1][1] == "/v1/search?q=debian&n=2"
+
+
+def test_the_hubs_own_api_is_searched_when_the_index_fails(make_registry):
+    index, hub = make_registry(), make_registry()
+    result = {"repo_name": "x/debian", "short_description": "text", "star_count": 3, "is_automated": True}
+    hub.routes["GET", "/v2/search/repositories/"] = (200, {}, json.dumps({"results": [result]}).encode())
+    mirrors = {"index.docker.io": [f"http://{index.host}"], "hub.docker.com": [f"http://{hub.host}"]}
+    with Client({"registries": {"mirrors": mirrors}}, policy=FAST) as client:
+        (found,) = client.search("library/debian")
+    assert (found.name, found.description, found.stars, found.automated) == ("x/debian", "text", 3, True)
+    assert hub.seen[0][1].startswith("/v2/search/repositories/?query=debian&")
+
+
+def test_the_registries_of_the_configuration_are_searched(make_registry):
+    first, second = make_registry(), make_registry()
+    for number, fake in enumerate((first, second)):
+        fake.routes["GET", "/v2/_catalog"] = (200, {}, b'{"repositories": ["app%d"]}' % number)
+    with Client({"registries": {"search": [first.host, second.host]}}, policy=FAST) as client:
+        assert [found.name for found in client.search("app")] == [f"{first.host}/app0", f"{second.host}/app1"]
 
 
 def test_catalogues_are_read_to_their_end(client, fake):

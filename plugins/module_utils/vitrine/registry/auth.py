@@ -207,9 +207,10 @@ def _find_in(path: str, registry: str, repository: str) -> Credentials | None:
     if helper:
         try:
             found = _ask_helper(helper, _key(registry))
-        except HostError:
+        except HostError as error:
             # A config.json copied from a desktop names a helper that this host lacks: its plain entries still count.
             if _entry(_object(document, "auths", path), registry, repository) is None:
+                error.hint = f"install or repair the helper, or take it out of {path}"
                 raise
     if found is None:
         entry = _entry(_object(document, "auths", path), registry, repository)

@@ -15,7 +15,7 @@ from ..oci.config import ImageConfig
 from ..record import Record
 from . import auth, download, endpoints, search, upload
 from .session import Session, content_type
-from .transport import CERTS_DIRS, Transport, import_requests
+from .transport import CERTS_DIRS, Transport, finish, import_requests
 from .workers import Report, Workers
 
 TYPE_CHECKING = False
@@ -189,7 +189,7 @@ class Client:
                 hint="the image must be pushed anew",
                 value=entry.digest,
             )
-        return found
+        return found.replace(content_type=entry.media_type)
 
     def _get(self, session: Session, ref: reference.Reference, wanted: str) -> _Manifest:
         answer = session.open(
@@ -200,7 +200,7 @@ class Client:
             accept=(200, 404),
         )
         if answer.status_code == 404:
-            answer.close()
+            finish(answer)
             raise _no_image(session, ref)
         data = session.read(answer, manifests.MAX_BYTES, f"the manifest of {ref}")
         if digests.valid(wanted) and not digests.matches(data, wanted):
@@ -219,10 +219,10 @@ class Client:
             headers={"Accept": ACCEPT},
             accept=(200, 404, 405),
         )
-        answer.close()
+        finish(answer)
         if answer.status_code == 404:
             raise _no_image(session, ref)
-        said = answer.headers.get("Docker-Content-Digest", "")
+        said = ref.digest or answer.headers.get("Docker-Content-Digest", "")
         if answer.status_code == 200 and digests.valid(said):
             return str(said)
         return self._get(session, ref, ref.wanted).digest
@@ -329,14 +329,15 @@ class Client:
         workers.run(unique.values(), send, done)
         digest = digests.of(manifest)
         changed = self._tagged(session, ref) != digest
-        session.open(
+        answer = session.open(
             "PUT",
             f"/v2/{session.repository(ref.repository)}/manifests/{ref.wanted}",
             scopes=upload.push_scope(session, ref.repository),
             headers={"Content-Type": media_type},
             body=manifest,
             accept=(201,),
-        ).close()
+        )
+        finish(answer)
         return PushResult(digest, counts[upload.UPLOADED], counts[upload.MOUNTED], counts[upload.PRESENT], changed)
 
     def _tagged(self, session: Session, ref: reference.Reference) -> str:
@@ -384,7 +385,7 @@ class Client:
         """Ask the registry for its API's root with our credentials. Raises Unauthorized, RegistryUnreachable."""
         session = self.session(registry)
         answer = session.open("GET", "/v2/", accept=(200, 404))
-        answer.close()
+        finish(answer)
         if answer.status_code == 404:
             raise RegistryError(f"{registry} is not a registry: it has no /v2/", value=registry)
 

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import time
+
 from ..errors import ContentMismatch, ImageNotFound, RegistryError
 from ..oci import digest as digests
-from .transport import Origin, read_failures, unreachable
+from .transport import Origin, finish, read_failures, unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from .session import Session
     from .workers import Report
 
-CHUNK = 1 << 20
+# A read waits until it has all that it asked for. So what is asked for follows the speed: much at once from a fast
+# server, little from a slow one, of which otherwise nothing would show and all would be lost when it breaks.
+SMALLEST, LARGEST = 16 << 10, 1 << 20
+FAST, SLOW = 0.05, 0.5  # seconds for one read
 
 
 def blob_path(session: Session, repository: str, digest: str) -> str:
@@ -39,7 +44,7 @@ def fetch_small(session: Session, repository: str, descriptor: Descriptor, limit
     path = blob_path(session, repository, descriptor.digest)
     answer = session.open("GET", path, scopes=pull_scope(session, repository), accept=(200, 404))
     if answer.status_code == 404:
-        answer.close()
+        finish(answer)
         raise missing(session, repository, descriptor.digest)
     data = session.read(answer, descriptor.size, f"blob {descriptor.digest}")
     if len(data) != descriptor.size or not digests.matches(data, descriptor.digest):
@@ -160,13 +165,20 @@ class _Download:
 
     def _copy(self, answer: Any) -> None:
         writer, size, report = self.writer, self.descriptor.size, self.report
-        read = answer.raw.read
+        read, clock = answer.raw.read, time.monotonic
+        wanted, before = 4 * SMALLEST, clock()
         while writer.offset < size:
-            data = read(min(CHUNK, size - writer.offset))
+            data = read(min(wanted, size - writer.offset))
             if not data:
                 return
             writer.write(data)
             report.moved("Downloading", writer.offset)
+            now = clock()
+            if now - before < FAST:
+                wanted = min(wanted * 2, LARGEST)
+            elif now - before > SLOW:
+                wanted = max(wanted // 2, SMALLEST)
+            before = now
         if "Content-Length" not in answer.headers and read(1):
             raise self._too_long(size + 1)
 

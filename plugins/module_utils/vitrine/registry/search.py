@@ -9,7 +9,7 @@ from ..errors import ImageNotFound, RegistryError
 from ..oci import document
 from ..oci.reference import HUB, valid_repository, valid_tag
 from ..record import Record
-from .transport import Origin
+from .transport import Origin, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def pages(session: Session, path: str, key: str, scopes: tuple[str, ...]) -> Ite
     for _number in range(MAX_PAGES):
         answer = session.open("GET", target, scopes=scopes, accept=(200, 404))
         if answer.status_code == 404:
-            answer.close()
+            finish(answer)
             raise ImageNotFound(f"the registry {session.endpoint.host} has no {path}", value=path)
         body = document.load(session.read(answer, MAX_PAGE, "the list"), "the list")
         yield list(document.texts(body, key, "the list"))

@@ -16,7 +16,7 @@ from ..errors import ContentMismatch, RegistryError, RegistryUnreachable, Unauth
 from ..oci import document, media
 from . import challenge
 from .auth import Credentials
-from .transport import Origin, join, read_failures, unreachable
+from .transport import Origin, finish, join, read_failures, unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class Session:
         self._headers: dict[tuple[str, ...], tuple[str, float]] = {}
         self._lock = threading.RLock()
         self._base = ""
+        # A filed CA is a wish to have the registry checked, be it on this host or listed as insecure.
+        self._verify = endpoint.verify or transport.has_certificates(endpoint.registry)
 
     def url(self, path: str) -> str:
         """Return the full address of an API path ("/v2/...")."""
@@ -86,7 +88,7 @@ class Session:
             if method not in ("GET", "HEAD") and answer.status_code not in (307, 308):
                 raise RegistryError(f"the registry {self.endpoint.host} redirects a {method} as a GET", value=url)
             url = self.resolve(answer.headers.get("Location"), url)
-            answer.close()
+            finish(answer)
             answer = self._authorised(method, url, scopes, headers or {}, body, repeat)
         if answer.status_code in accept:
             return answer
@@ -163,25 +165,23 @@ class Session:
             if self._base:
                 return
             schemes = self.endpoint.schemes
-            if len(schemes) > 1 and self.transport.has_certificates(self.endpoint.registry):
+            if len(schemes) > 1 and self._verify:
                 schemes = ("https",)
             for scheme in schemes:
                 base = f"{scheme}://{self.endpoint.host}"
                 if scheme != schemes[-1]:
                     try:
-                        self._exchange("GET", base + "/v2/", {}, None, True).close()
+                        finish(self._exchange("GET", base + "/v2/", {}, None, True))
                     except RegistryUnreachable:
                         continue
                 self._base = base
                 return
 
     def _exchange(self, method: str, url: str, headers: dict[str, str], body: Any, repeat: bool) -> Any:
-        endpoint = self.endpoint
-        verify = endpoint.verify or self.transport.has_certificates(endpoint.registry)
         # Leave to skip the check of a certificate was given for this host only.
-        verify = verify or Origin.of(url)[1] != Origin.of(f"https://{endpoint.host}")[1]
+        verify = self._verify or Origin.of(url)[1] != Origin.of(f"https://{self.endpoint.host}")[1]
         return self.transport.exchange(
-            method, url, headers=headers, body=body, registry=endpoint.registry, verify=verify, repeat=repeat
+            method, url, headers=headers, body=body, registry=self.endpoint.registry, verify=verify, repeat=repeat
         )
 
     def _authorised(
@@ -202,7 +202,7 @@ class Session:
                     following, fresh = self._obtain(challenges, scopes, used), True
             if following is None:
                 return answer
-            answer.close()
+            finish(answer)
             used = following
 
     def _known(self, scopes: tuple[str, ...]) -> str | None:
@@ -237,7 +237,7 @@ class Session:
         if not parameters.get("realm"):
             raise RegistryError(f"the registry {self.endpoint.host} wants a token, but does not say from where")
         realm = join(self._base + "/", parameters["realm"])
-        if Origin.of(realm)[0] != "https" and self._base.startswith("https://") and self.endpoint.verify:
+        if Origin.of(realm)[0] != "https" and self._base.startswith("https://") and self._verify:
             raise RegistryError(
                 f"the registry {self.endpoint.host} names a token service without TLS: {realm}",
                 hint="credentials are not sent there; tell the registry's operator",

@@ -35,6 +35,7 @@ HEADERS = {"Accept-Encoding": "identity", "User-Agent": f"vitrine/{VERSION}"}
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 CONNECTIONS = 10
+DRAIN = 16 << 10
 # Exceptions of requests and urllib3 that say the same every time; by name, for they are imported late.
 _FINAL_NAMES = frozenset(("CertificateError", "InvalidURL", "InvalidHeader"))
 
@@ -146,7 +147,7 @@ class Transport:
                 wait = self.policy.delay(attempt, retry_after)
                 if wait is None:
                     return answer
-                answer.close()
+                finish(answer)
             self.sleep(wait)
 
     def _send(
@@ -279,6 +280,15 @@ def read_failures() -> tuple[type[BaseException], ...]:
     import http.client
 
     return (*_failures(), http.client.HTTPException)
+
+
+def finish(answer: Any) -> None:
+    """End an answer whose body does not matter. A short one is read: only then can its connection be used again."""
+    try:
+        answer.raw.read(DRAIN)
+    except read_failures():
+        pass
+    answer.close()
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ..errors import RegistryError, RegistryUnreachable
-from .transport import Origin
+from .transport import Origin, finish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from .session import Session
     from .workers import Report
 
-CHUNK = 1 << 20
+# Each piece must be sent within the transport's timeout: not larger, for the sake of slow lines.
+CHUNK = 256 << 10
 # For registries behind a proxy that limits the size of a request: they answer 413 to a whole blob.
 PIECE = 16 << 20
 ATTEMPTS = 3
@@ -73,7 +74,7 @@ def push_blob(
     path = f"/v2/{session.repository(repository)}/blobs/"
     report.state("Preparing", 0)
     answer = session.open("HEAD", path + descriptor.digest, scopes=scope, accept=(200, 404))
-    answer.close()
+    finish(answer)
     if answer.status_code == 200:
         report.state(PRESENT)
         return PRESENT
@@ -106,7 +107,7 @@ def _mount(session: Session, repository: str, descriptor: Descriptor, source: st
         )
     except RegistryError:
         return False
-    answer.close()
+    finish(answer)
     return bool(answer.status_code == 201)
 
 
@@ -164,7 +165,7 @@ class _Upload:
         """Send the blob with one request; returns 201, or 413: it is too large for one."""
         size = self.descriptor.size
         answer = self._open("PUT", self._final(location), self._body(0, size) if size else b"", (201, 413))
-        answer.close()
+        finish(answer)
         return int(answer.status_code)
 
     def _in_pieces(self, location: str) -> int:
@@ -174,7 +175,7 @@ class _Upload:
             span = {"Content-Range": f"{position}-{position + length - 1}"}
             location = self._next(self._open("PATCH", location, self._body(position, length), (202,), span))
             position += length
-        self._open("PUT", self._final(location), b"", (201,)).close()
+        finish(self._open("PUT", self._final(location), b"", (201,)))
         return 201
 
     def _body(self, start: int, length: int) -> Callable[[], Body]:
@@ -194,7 +195,7 @@ class _Upload:
         )
 
     def _next(self, answer: Any) -> str:
-        answer.close()
+        finish(answer)
         location = self.session.resolve(answer.headers.get("Location"), answer.url)
         Origin.of(location)
         return location

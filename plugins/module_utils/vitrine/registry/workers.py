@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PROGRESS_INTERVAL = 0.1  # seconds between two reports of one transfer
 # Threads are waited for this long after a failure: a stalled server must not hold up the message, and whatever they
 # were writing is only visible once it is whole.
-FAREWELL = 5.0
+FAREWELL = 2.0
 
 
 class Stopped(Exception):
