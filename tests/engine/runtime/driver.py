@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs one container for a test, in the place of the monitor: JSON request on standard input, JSON result on output.
 
-request: {"spec", "cgroup" (resources) or null, "tag", "input", "exec": OCI process or null, "without": [...],
+request: {"spec", "cgroup" (resources) or null, "tag", "input",
+"await" (what to read before sending it), "exec": OCI process or null, "without": [...],
 "modules": true to compare sys.modules, "timeout": seconds, "leave": true to end at once when the process runs}
 result: {"status", "output", "error": {...} or null, "exec_status", "exec_output", "modules": [...], "ms": {...}}
 """
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "plugins" / "module
 
 from vitrine.errors import VitrineError  # noqa: E402
 from vitrine.linux import features  # noqa: E402
-from vitrine.runtime import become, cgroups, init, start  # noqa: E402
+from vitrine.runtime import become, cgroups, entry, init, start  # noqa: E402
 from vitrine.runtime import exec as execs  # noqa: E402
 from vitrine.runtime.plan import compile_spec  # noqa: E402
 
@@ -73,6 +74,8 @@ def watch_modules(report: int) -> None:
         os.write(report, json.dumps(sorted(set(sys.modules) - before)).encode())
         execute(path, argv, env)
 
+    close = entry.close_others
+    entry.close_others = lambda keep: close((*keep, report))
     init.Executor.enter, become.execute = enter_watched, execute_watched
 
 
@@ -130,11 +133,13 @@ def main() -> None:
             run_exec(request, process, plan, result, deadline)
         if request.get("leave"):
             os._exit(0)
-        target = process.console_fd if tty else stdin_in
+        source, target = (process.console_fd,) * 2 if tty else (out, stdin_in)
+        while request.get("await", "").encode() not in output and time.monotonic() < deadline:
+            output += os.read(source, 65536)
         os.write(target, request.get("input", "").encode())
         if not tty:
             os.close(stdin_in)
-        output = read_all(process.console_fd if tty else out, deadline)
+        output += read_all(source, deadline)
         result["status"] = wait(process.pid, deadline)
         result["oom_kills"] = cgroups.oom_kills(group) if group else 0
     except VitrineError as error:

@@ -404,19 +404,12 @@ def test_newcomers_join_the_group_that_init_moved_to(make: Callable[..., dict[st
     inner = plan["unified"] + "/inner"
     os.mkdir(inner)
     Path(inner, "cgroup.procs").write_text(str(first))
-    fd = cgroups.clone_fd(plan, beside=first)
-    assert os.readlink(f"/proc/self/fd/{fd}") == inner
-    os.close(fd)
-
-    def where() -> int:
-        cgroups.enter(plan, beside=first)
-        return 0 if f"0::{plan['path']}/inner\n" in Path("/proc/self/cgroup").read_text() else 1
-
-    assert run(plan, where) == 0
-    # A process of somebody else's changes nothing.
-    fd = cgroups.clone_fd(plan, beside=os.getpid())
-    assert os.readlink(f"/proc/self/fd/{fd}") == plan["unified"]
-    os.close(fd)
+    newcomer = sleeper(plan)
+    cgroups.place(plan, newcomer, beside=first)
+    assert f"0::{plan['path']}/inner\n" in Path(f"/proc/{newcomer}/cgroup").read_text()
+    # A process of somebody else's changes nothing: it is the container's own group that is taken then.
+    cgroups.place(plan, newcomer, beside=os.getpid())
+    assert f"0::{plan['path']}\n" in Path(f"/proc/{newcomer}/cgroup").read_text()
 
 
 def test_many_containers_come_and_go_at_once(settings: Settings) -> None:

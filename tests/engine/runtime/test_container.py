@@ -202,7 +202,9 @@ def test_a_terminal(spec, output):
 
 def test_interrupt_through_the_terminal(spec, run):
     result = run(
-        sh(spec, "trap 'echo got it; exit 3' INT; echo ready; while :; do sleep 0.1; done", tty=True), input="\x03"
+        sh(spec, "trap 'echo got it; exit 3' INT; echo ready; while :; do sleep 0.1; done", tty=True),
+        input="\x03",
+        **{"await": "ready"},
     )
     assert result["status"] == 3 and "got it" in result["output"]
 
@@ -230,10 +232,12 @@ def test_binds_are_made_where_nothing_was(spec, output, tmp_path, root):
 
 def test_init_reaps_and_hands_signals_on(spec, run):
     annotations = {"io.vitrine.init": "true"}
-    text = "sh -c 'sleep 0.05 & exit' ; sleep 0.3; ps -o pid,stat,args; kill -TERM 1; sleep 5; echo late"
-    result = run(sh(spec, "trap 'exit 9' TERM; " + text + " & wait", annotations=annotations))
+    text = "sh -c 'sleep 0.05 & exit' ; sleep 0.3; ps -o pid,stat; kill -TERM 1; sleep 5; echo late"
+    result = run(sh(spec, "trap 'exit 9' TERM; (" + text + ") & wait", annotations=annotations))
     assert result["status"] == 9, result
-    assert "Z" not in result["output"].split("ps -o")[0]
+    assert "Z" not in result["output"] and "late" not in result["output"]
+    text = run(sh(spec, "tr '\\0' ' ' < /proc/1/cmdline", annotations=annotations))["output"]
+    assert text.startswith("vitrine-init -- sh -c ") and "python" not in text
     result = run(sh(spec, "kill -9 $$", annotations=annotations))
     assert result["status"] == 137
     assert run(sh(spec, "tty", tty=True, annotations=annotations))["output"] == "/dev/pts/0\r\n"

@@ -44,7 +44,7 @@ def own_python(tmp_path):
     return target
 
 
-def attack(spec, root, own_python, settings, launcher, without="") -> str:
+def attack(spec, root, own_python, settings, launcher, without="", by_exec=False) -> str:
     """Let the image run the interpreter as its own shell, and write to it when nothing on the host runs it any more.
 
     Returns what the attacker was told.
@@ -57,7 +57,13 @@ def attack(spec, root, own_python, settings, launcher, without="") -> str:
         "exec 3</proc/self/exe; exec /bin/sh -c 'sleep 0.5; (echo owned > /proc/self/fd/3) 2>/answer; echo >>/answer;"
         " mv /answer /done'"
     )
-    request = {"spec": spec("/sh", "-c", script), "tag": settings.tag, "cgroup": None, "leave": True,
+    made = spec("/sh", "-c", script)
+    process = None
+    if by_exec:
+        argv = ["/sh", "-c", script.replace("exec /bin/sh", "/bin/sh") + " >/dev/null 2>&1 &"]
+        process = {**made["process"], "args": argv}
+        made["process"]["args"] = ["sleep", "3"]
+    request = {"spec": made, "exec": process, "tag": settings.tag, "cgroup": None, "leave": True,
                "without": [name for name in without.split(",") if name]}  # fmt: skip
     environment = {"PYTHONHOME": "/usr", "PATH": "/usr/bin:/bin", "VITRINE_WITHOUT": without}
     subprocess.run([own_python, *launcher], input=json.dumps(request), text=True, env=environment, check=True)
@@ -69,10 +75,11 @@ def attack(spec, root, own_python, settings, launcher, without="") -> str:
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="the loader's name is that of x86_64")
+@pytest.mark.parametrize("by_exec", [False, True], ids=["run", "exec"])
 @pytest.mark.parametrize("without", ["", "seal_overlay", "seal_overlay,seal_bind"])
-def test_the_interpreter_cannot_be_overwritten(spec, root, own_python, settings, leakcheck, without):
+def test_the_interpreter_cannot_be_overwritten(spec, root, own_python, settings, leakcheck, without, by_exec):
     before = hashlib.sha256(own_python.read_bytes()).hexdigest()
-    assert attack(spec, root, own_python, settings, ["-c", SEALED], without) != ""
+    assert attack(spec, root, own_python, settings, ["-c", SEALED], without, by_exec) != ""
     assert hashlib.sha256(own_python.read_bytes()).hexdigest() == before
 
 

@@ -82,6 +82,16 @@ def test_descriptors_cross_and_are_not_inheritable():
     theirs.close()
 
 
+def test_what_was_sent_is_read_although_the_sender_ended_without_reading():
+    ours, theirs = wire.pair()
+    ours.send(wire.PROCEED)
+    wire.send_error(theirs, "user", "x", OSError(2, "none"))
+    theirs.close()
+    assert wire.receive(ours)[0] == wire.ERROR
+    assert wire.receive(ours)[0] == b""
+    ours.close()
+
+
 def test_no_import_gets_through_the_refuser():
     with pytest.raises(ImportError, match="inside a container"):
         become.Refuser().find_spec("encodings.idna")

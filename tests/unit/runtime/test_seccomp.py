@@ -275,7 +275,15 @@ def test_errno_is_clamped() -> None:
         ({}, None),
         ({"defaultAction": "SCMP_ACT_NOTIFY"}, "SCMP_ACT_NOTIFY"),
         ({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": -1}, -1),
-        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": ["read"]}, "read"),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": ["read"]}, ["read"]),
+        ({"defaultAction": "SCMP_ACT_ALLOW", "archMap": [1]}, [1]),
+        (
+            {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["read"], "action": "SCMP_ACT_KILL", "includes": {"caps": "CAP_CHOWN"}}],
+            },
+            "CAP_CHOWN",
+        ),
         ({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [1], "action": "SCMP_ACT_KILL"}]}, [1]),
         (
             {
@@ -290,6 +298,36 @@ def test_broken_profiles_are_refused_with_the_value(profile: dict[str, Any], val
     with pytest.raises(InvalidInput) as caught:
         seccomp.compile_profile(profile, "x86_64")
     assert caught.value.value == value
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["read", "SCMP_ACT_ALLOW", "SCMP_CMP_EQ", "4.8", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from("names name action args index op value includes excludes caps arches minKernel".split()),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=8,
+)
+profiles = st.dictionaries(
+    st.sampled_from("defaultAction defaultErrnoRet archMap architectures syscalls".split()), json_values
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(profiles | json_values, st.lists(json_values, max_size=2))
+def test_no_profile_is_answered_by_a_traceback(profile: Any, rules: list[Any]) -> None:
+    if isinstance(profile, dict):
+        profile.setdefault("defaultAction", "SCMP_ACT_ERRNO")
+        profile.setdefault("syscalls", rules)
+    try:
+        program = seccomp.compile_profile(profile, "x86_64")
+    except InvalidInput:
+        return
+    assert 0 <= run(program, "x86_64", "X86_64", 0) < 1 << 32  # it ends
 
 
 @pytest.mark.parametrize(

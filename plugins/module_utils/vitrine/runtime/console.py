@@ -83,8 +83,3 @@ def take(slave: int) -> None:
         os.dup2(slave, fd, inheritable=True)
     os.close(slave)
     fcntl.ioctl(0, _TIOCSCTTY, 0)
-
-
-def resize(master: int, rows: int, columns: int) -> None:
-    """Tell the terminal its size; its foreground processes get SIGWINCH."""
-    fcntl.ioctl(master, _TIOCSWINSZ, struct.pack("=4H", rows, columns, 0, 0))

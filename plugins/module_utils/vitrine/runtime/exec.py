@@ -9,11 +9,12 @@ there is the caller's own child.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ..errors import Conflict, StartFailed
 from ..linux import features, process
-from . import seal, wire
+from . import cgroups, seal, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,9 +88,24 @@ def spawn(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> ExecProce
     finally:
         theirs.close()
     try:
+        _admit(plan, ours, helper)
         return _listen(ours, helper)
     finally:
         ours.close()
+
+
+def _admit(plan: dict[str, Any], sock: Any, helper: int) -> None:
+    """Put the helper, and so all that comes of it, into the container's version 2 group while it still starts."""
+    try:
+        if plan["cgroup"]:
+            cgroups.place(plan["cgroup"], helper, beside=plan["pid"])
+        sock.send(wire.PROCEED)
+    except BaseException as error:
+        # When it has ended already, what it said before is still to be read, and says more than this.
+        if getattr(error, "errno", 0) not in (errno.ESRCH, errno.EPIPE):
+            sock.close()
+            os.waitpid(helper, 0)
+            raise
 
 
 def _listen(sock: Any, helper: int) -> ExecProcess:
@@ -109,7 +125,7 @@ def _listen(sock: Any, helper: int) -> ExecProcess:
             failure = data
         elif not kind:
             break
-    os.waitpid(helper, 0)
+    status = os.waitpid(helper, 0)[1]
     if running and not failure and pid:
         return ExecProcess(pid, console)
     if console >= 0:
@@ -118,6 +134,8 @@ def _listen(sock: Any, helper: int) -> ExecProcess:
         os.waitpid(pid, 0)
     if failure:
         wire.raise_error(failure)
+    if not pid:
+        raise StartFailed(f"the helper that enters the container ended too early (wait status {status})", stage="exec")
     raise StartFailed(
         "the process was killed before it could start its command", stage="exec",
         hint="the container has ended, or its memory limit is too low",

@@ -97,6 +97,8 @@ class Init:
         self.executor.close()
         self.doing("user", process["user"])
         identity = become.read_identity(root_fd, process)
+        if process["init"]:
+            reaper.disguise(process["argv"])
         self.doing("pivot_root")
         return identity
 

@@ -91,8 +91,10 @@ class Join:
         self.doing("apparmor")
         become.set_apparmor(process_["apparmor"])
         self.doing("cgroup")
+        if wire.receive(self.sock)[0] != wire.PROCEED:  # whoever started this helper was killed, or gave it up
+            raise Conflict("the command was given up before it began", value=pid)
         if plan["cgroup"]:
-            cgroups.enter(plan["cgroup"], beside=pid)
+            cgroups.enter(plan["cgroup"], unified=False)
         become.refuse_imports()
         for kind, fd in fds.items():
             self.doing("namespace", kind)

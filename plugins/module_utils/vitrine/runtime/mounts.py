@@ -67,12 +67,14 @@ class Executor:
         self._foreign[source] = _fetch(source)
 
     def do_root(self, driver: str, lowers: list[str], upper: str | None, work: str | None) -> None:
-        """Mount the root over its own topmost directory: that needs no directory made for it and no name."""
+        """Mount the root, if possible over its own topmost directory: that needs no directory made for it."""
         if driver == "overlay":
             place = upper or lowers[0]
             mount.overlay(lowers, upper, work, place)
         elif driver == "aufs":
-            place = upper or lowers[0]
+            # aufs is not put over one of its own branches: nobody could try that on a kernel of today
+            place = os.path.join(os.path.dirname(upper or lowers[0]), "mount")
+            os.makedirs(place, 0o700, exist_ok=True)
             top = [(upper, "rw")] if upper else []
             mount.aufs([*top, *((path, "ro+wh") for path in lowers)], place)
         else:

@@ -9,6 +9,7 @@ It is this interpreter, already confined like the command (user, capabilities, f
 from __future__ import annotations
 
 import _signal
+import ctypes
 import os
 
 from ..linux import prctl
@@ -21,6 +22,16 @@ _FAULTS = ("SIGSEGV", "SIGILL", "SIGBUS", "SIGFPE", "SIGTRAP", "SIGSYS", "SIGABR
 _TERMINAL = ("SIGTTIN", "SIGTTOU")
 _KEEP = {getattr(_signal, name) for name in (*_FAULTS, *_TERMINAL)} | {_signal.SIGKILL, _signal.SIGSTOP}
 WAITED_FOR = {number for number in _signal.valid_signals() if number not in _KEEP}
+
+
+def disguise(argv: list[bytes]) -> None:
+    """Show the command instead of the interpreter's own arguments in ps. Before the root is left."""
+    with open("/proc/self/stat", "rb", buffering=0) as file:
+        fields = file.read(4096).rpartition(b") ")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end (proc_pid_stat(5))
+    if 0 < start < end:
+        text = b"\0".join([b"vitrine-init", b"--", *argv])[: end - start - 1]
+        ctypes.memmove(start, text.ljust(end - start, b"\0"), end - start)
 
 
 def supervise(tty: bool, sock: Any) -> int:
@@ -37,6 +48,7 @@ def supervise(tty: bool, sock: Any) -> int:
         return -1
     sock.close()  # its end of file is the child's to give
     prctl.set_name("vitrine-init")
+    prctl.set_child_subreaper()  # in a pid namespace of others, orphans would go to their first process
     status = 0
     while True:
         number = _signal.sigwait(WAITED_FOR)

@@ -80,8 +80,8 @@ def compile_profile(profile: dict[str, Any], machine: str, caps: frozenset[str],
             hint="use one of " + ", ".join(MACHINES) + ", or seccomp=unconfined",
             value=machine,
         )
-    if not isinstance(profile, dict) or not isinstance(profile.get("syscalls", []) or [], list):
-        raise InvalidInput("the seccomp profile is not an object with a list of syscalls", value=profile)
+    if not isinstance(profile, dict):
+        raise InvalidInput("the seccomp profile is not a JSON object", value=profile)
     default = _action(profile.get("defaultAction"), profile.get("defaultErrnoRet"))
     rules = _rules(profile, machine, caps, kernel)
     sections: dict[int, list[tuple[int, int, Outcome]]] = {}
@@ -91,10 +91,9 @@ def compile_profile(profile: dict[str, Any], machine: str, caps: frozenset[str],
         numbers = syscalls_table.numbers(column)
         intervals = _intervals(_outcomes(rules, numbers, default), _newest(named, numbers), default)
         if arch == "X32":
+            native = [each for each in sections[audit] if each[0] < X32_BIT]
             shifted = [(low + X32_BIT, min(high + X32_BIT, END), outcome) for low, high, outcome in intervals]
-            before = sections.get(audit) or [(0, X32_BIT, default)]
-            sections[audit] = [(a, min(b, X32_BIT), c) for a, b, c in before if a < X32_BIT] + shifted[:1]
-            sections[audit] += [each for each in shifted[1:] if each[0] < END]
+            sections[audit] = native + [each for each in shifted if each[0] < END]
         elif arch == "X86_64":
             # Numbers with x32's bit are not calls of this architecture: as bad as a foreign one.
             cut = [(a, min(b, X32_BIT), c) for a, b, c in intervals if a < X32_BIT]
@@ -107,8 +106,26 @@ def compile_profile(profile: dict[str, Any], machine: str, caps: frozenset[str],
 # -- understanding profiles ------------------------------------------------------------------------------------------
 
 
+def _list(parent: dict[str, Any], key: str, kind: type) -> list[Any]:
+    """Return a list of values of one kind; absent and null are empty."""
+    found = parent.get(key)
+    found = [] if found is None else found
+    if not isinstance(found, list) or not all(isinstance(one, kind) for one in found):
+        what = "names" if kind is str else "objects"
+        raise InvalidInput(f"{key!r} of a seccomp profile is not a list of {what}: {found!r}", value=found)
+    return found
+
+
+def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    found = parent.get(key)
+    found = {} if found is None else found
+    if not isinstance(found, dict):
+        raise InvalidInput(f"{key!r} of a seccomp profile is not an object: {found!r}", value=found)
+    return found
+
+
 def _action(name: Any, errno_value: Any) -> int:
-    if name not in ACTIONS:
+    if not isinstance(name, str) or name not in ACTIONS:
         raise InvalidInput(
             f"{name!r} is not an action of a seccomp profile that this engine can carry out",
             hint="use one of " + ", ".join(ACTIONS),
@@ -127,23 +144,21 @@ def _action(name: Any, errno_value: Any) -> int:
 def _architectures(profile: dict[str, Any], machine: str) -> list[str]:
     """Return the SCMP_ARCH names, the native one first; what this table does not know cannot run here anyway."""
     native = MACHINES[machine][1]
-    asked = [native]
-    for entry in profile.get("archMap") or ():
+    asked = [native]  # first: X32 is put into its section
+    for entry in _list(profile, "archMap", dict):
         if entry.get("architecture") == "SCMP_ARCH_" + native:
-            asked += [name.replace("SCMP_ARCH_", "") for name in entry.get("subArchitectures") or ()]
-    asked += [str(name).replace("SCMP_ARCH_", "") for name in profile.get("architectures") or ()]
+            asked += [name.replace("SCMP_ARCH_", "") for name in _list(entry, "subArchitectures", str)]
+    asked += [name.replace("SCMP_ARCH_", "") for name in _list(profile, "architectures", str)]
     return [name for name in dict.fromkeys(asked) if name in ARCHES]
 
 
 def _names(profile: dict[str, Any]) -> set[str]:
-    return {name for rule in profile.get("syscalls") or () for name in _rule_names(rule)}
+    return {name for rule in _list(profile, "syscalls", dict) for name in _rule_names(rule)}
 
 
 def _rule_names(rule: dict[str, Any]) -> list[str]:
-    names = rule.get("names") or ([rule["name"]] if rule.get("name") else [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InvalidInput(f"{names!r} is not a list of system calls of a seccomp profile", value=names)
-    return names
+    """The calls of a rule; profiles of before 2016 have one "name" in each."""
+    return _list({"names": [rule["name"]]} if rule.get("name") else rule, "names", str)
 
 
 def _rules(
@@ -151,26 +166,23 @@ def _rules(
 ) -> list[tuple[list[str], list[tuple[Test, ...]], int]]:
     """Return (names, alternatives: tests that must all hold, value to return) of each rule in force."""
     rules = []
-    for rule in profile.get("syscalls") or ():
-        if not isinstance(rule, dict):
-            raise InvalidInput(f"{rule!r} is not a rule of a seccomp profile", value=rule)
+    for rule in _list(profile, "syscalls", dict):
         if _applies(rule, machine, caps, kernel):
             value = _action(rule.get("action"), rule.get("errnoRet"))
-            rules.append((_rule_names(rule), _alternatives(rule.get("args") or []), value))
+            rules.append((_rule_names(rule), _alternatives(_list(rule, "args", dict)), value))
     return rules
 
 
 def _applies(rule: dict[str, Any], machine: str, caps: frozenset[str], kernel: tuple[int, int]) -> bool:
     """docker's conditions: all of includes' capabilities, any of its machines; anything of excludes drops the rule."""
-    includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
+    includes, excludes = _object(rule, "includes"), _object(rule, "excludes")
     go_name = MACHINES[machine][0]
-    if any(name not in caps for name in includes.get("caps") or ()):
-        return False
-    if includes.get("arches") and go_name not in includes["arches"]:
+    machines = _list(includes, "arches", str)
+    if not caps.issuperset(_list(includes, "caps", str)) or (machines and go_name not in machines):
         return False
     if includes.get("minKernel") and kernel < _version(includes["minKernel"]):
         return False
-    if any(name in caps for name in excludes.get("caps") or ()) or go_name in (excludes.get("arches") or ()):
+    if not caps.isdisjoint(_list(excludes, "caps", str)) or go_name in _list(excludes, "arches", str):
         return False
     return not (excludes.get("minKernel") and kernel >= _version(excludes["minKernel"]))
 
@@ -191,6 +203,7 @@ def _alternatives(args: list[dict[str, Any]]) -> list[tuple[Test, ...]]:
         if (
             not isinstance(index, int)
             or not 0 <= index <= 5
+            or not isinstance(operator, str)
             or operator not in OPERATORS
             or not all(isinstance(number, int) and 0 <= number < 1 << 64 for number in numbers)
         ):

@@ -123,6 +123,8 @@ def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProc
     The caller has one thread and runs in the sealed interpreter. Raises StartFailed.
     """
     features.set_without(set(plan["without"]) | features.without())
+    if not clone.single_threaded():
+        raise StartFailed("a process with threads cannot start a container", stage="clone", errno=errno.EBUSY)
     _confine_devices(plan)
     joined = _open_joined(plan)
     null = -1
@@ -144,8 +146,11 @@ def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProc
             if own_pid_namespace >= 0 and pid != 0:
                 namespaces.setns(own_pid_namespace, namespaces.FLAGS["pid"])
         if pid == 0:
-            ours.close()
-            init.Init(plan, theirs, joined, inside).main(stdio)
+            try:
+                ours.close()
+                init.Init(plan, theirs, joined, inside).main(stdio)
+            finally:
+                os._exit(1)  # whatever happens, the monitor's own code must not go on twice
         theirs.close()
         return InitProcess(pid, ours)
     except OSError as error:

@@ -18,6 +18,7 @@
         client                                      exec helper                       process
            |  spawn (sealed interpreter)                 |                               |
            |-------------------------------------------->|  opens namespaces, reads users |
+           |----------------- PROCEED ------------------>|  is in its version 2 group     |
            |                                             |  joins, clones -------------->|  (the client's child)
            |<----------------- STARTED pid --------------|  ends                         |
            |<------------- CONSOLE, EXEC, end of file -----------------------------------|
@@ -72,10 +73,10 @@ def receive(sock: Any) -> tuple[bytes, bytes, int]:
         try:
             data, ancillary, _flags, _address = sock.recvmsg(_SIZE, 64, _CMSG_CLOEXEC)
             break
-        except InterruptedError:
+        except (InterruptedError, ConnectionResetError):
+            # The second is said once when the other side ended without reading all that was sent to it; what it had
+            # sent itself is still to come.
             continue
-        except ConnectionResetError:
-            return b"", b"", -1
     fd = -1
     for _level, _type, content in ancillary:
         fds = struct.unpack(f"={len(content) // 4}i", content[: len(content) // 4 * 4])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from .groups import create, remove
 from .layout import Layout, detect
 from .oom import kills as oom_kills
-from .processes import attach, clone_fd, enter, freeze, frozen, kill, pids, thaw
+from .processes import attach, clone_fd, enter, freeze, frozen, kill, pids, place, thaw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = (
     "kill",
     "oom_kills",
     "pids",
+    "place",
     "remove",
     "stats",
     "thaw",

@@ -20,19 +20,28 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def enter(plan: dict[str, Any], *, unified: bool = True, beside: int = 0) -> None:
+def enter(plan: dict[str, Any], *, unified: bool = True) -> None:
     """Move the calling process, which must have one thread, into the plan's groups. For a fresh child.
 
-    unified: also into the version 2 group (not needed after CLONE_INTO_CGROUP, where it costs a grace period).
-    beside: the pid of the container's init, whose version 2 group is taken: when it has made groups of its own, the
-    container's can hold no processes any more.
+    unified: also into the version 2 group (not needed after CLONE_INTO_CGROUP or `place`; it costs a grace period).
     Moving oneself by `tasks` takes microseconds, whereas moving another process by `cgroup.procs` may wait ~10 ms
     for the kernel's read-copy-update machinery.
     """
     for directory in dict.fromkeys(plan["dirs"].values()):
         _write_pid(directory + "/tasks", "0")
     if unified and plan["unified"]:
-        _write_pid(_unified(plan, beside) + "/cgroup.procs", "0")
+        _write_pid(plan["unified"] + "/cgroup.procs", "0")
+
+
+def place(plan: dict[str, Any], pid: int, *, beside: int) -> None:
+    """Move another process into the version 2 group only, where there is one: its half of `enter`, done by a process
+    that waits out the grace period (~10 ms) while the other one still starts.
+
+    beside: the pid of the container's init, whose version 2 group is taken: when it has made groups of its own, the
+    container's can hold no processes any more.
+    """
+    if plan["unified"]:
+        _write_pid(_unified(plan, beside) + "/cgroup.procs", str(pid))
 
 
 def attach(plan: dict[str, Any], pid: int, *, unified: bool = True) -> None:
@@ -57,15 +66,15 @@ def _write_pid(path: str, pid: str) -> None:
         ) from None
 
 
-def clone_fd(plan: dict[str, Any], *, beside: int = 0) -> int:
+def clone_fd(plan: dict[str, Any]) -> int:
     """Return an fd of the version 2 group for clone3's CLONE_INTO_CGROUP, or -1 where there is none. Caller closes.
 
-    beside: as for `enter`. The descriptor is of the host's tree: no process that a container can look into may have it.
+    The descriptor is of the host's tree: no process that a container can look into may have it.
     """
     if not plan["unified"]:
         return -1
     try:
-        return os.open(_unified(plan, beside), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(plan["unified"], os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return -1
 
