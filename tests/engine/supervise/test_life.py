@@ -106,11 +106,12 @@ def test_a_killed_monitor_during_the_start_is_an_error_and_leaves_nothing(box, m
 
 def test_it_can_be_started_again(box):
     box.sh("echo one")
+    for _ in range(4):
+        box.wait()  # returns while the monitor still cleans up: the next one waits for that
+        box.start()
     box.wait()
+    assert box.output() == b"one\n" * 5
     box.ended()
-    box.start()
-    box.wait()
-    assert box.output() == b"one\none\n"
 
 
 def test_processes_that_outlive_init_are_killed(box):
@@ -320,3 +321,40 @@ def test_who_removes(box, tmp_path, session, attached):
     else:
         until(mark.exists)
         assert not box.state["monitored"]
+
+
+# -- a monitor that is killed at any moment ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", range(12))
+def test_killed_at_any_moment_of_the_start_nothing_half_made_runs_on(box, monkeypatch, point):
+    """Either the container runs, and can be adopted and stopped, or no process of it is left."""
+    box.prepare("sleep", "1000")
+    spawn = launch.seal.spawn
+
+    def spawn_and_kill(*args, **options):
+        pid = spawn(*args, **options)
+        if os.fork() == 0:
+            time.sleep(0.012 + 0.003 * point)
+            os.kill(pid, 9)
+            os._exit(0)
+        return pid
+
+    monkeypatch.setattr(launch.seal, "spawn", spawn_and_kill)
+    try:
+        box.launched = launch.launch(box.request, attach=False)
+    except errors.StartFailed as error:
+        assert error.stage == "monitor"
+    monkeypatch.undo()
+    os.wait()
+    until(lambda: not state.monitor_alive(box.run_dir))
+    known = box.state
+    if known["status"] == "running":
+        box.launched = launch.adopt(box.request, known["pid"], known["start_time"])
+        assert box.stop(timeout=0)["exit_code"] in (137, None)
+        box.ended()
+    else:
+        until(lambda: not cgroups.pids(box.cgroup), 3)
+        assert cgroups.remove(box.cgroup)
+        box.launched = launch.launch(box.request, attach=False)
+        assert box.state["status"] == "running"

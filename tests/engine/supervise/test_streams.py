@@ -237,11 +237,11 @@ def test_a_full_disk_stops_no_container(box, tmp_path):
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
     try:
-        box.prepare("sh", "-c", "seq 1 100000; exit 3", log={"path": str(disk / "log")})
-        launched = launch.launch(box.request, attach=False)
-        box.launched = launched
+        box.state_path = str(disk / "state.json")
+        box.sh("seq 1 100000; sleep 0.2; exit 3", log={"path": str(disk / "log")})
+        until(lambda: os.statvfs(disk).f_bfree == 0)
         known = box.wait()
-        assert known["exit_code"] == 3
+        assert (known["status"], known["exit_code"]) == ("exited", 3)
         assert 10_000 < known["log_dropped"] < 100_000
         lines = (disk / "log").read_bytes().splitlines()
         numbers = [int(json.loads(line)["log"]) for line in lines]
@@ -336,3 +336,15 @@ def test_what_ended_or_is_monitored_is_not_adopted(box):
     adopt(box)
     assert box.state["monitored"]
     assert wire.connect(box.run_dir) is not None
+
+
+def test_an_adopted_container_is_restarted_by_its_policy(box):
+    box.sh("echo run; sleep 0.5; exit 1", restart=("on-failure", 2))
+    until(lambda: box.output() == b"run\n")
+    kill_monitor(box)
+    adopt(box)
+    until(lambda: box.state["status"] == "exited")
+    known = box.state
+    assert (known["exit_code"], known["restart_count"]) == (1, 2)
+    assert box.output() == b"run\n" * 3
+    box.ended()

@@ -482,3 +482,31 @@ def test_large_output_is_complete_through_a_slow_non_blocking_reader():
     thread.join()
     assert got == sent
     assert os.waitstatus_to_exitcode(pump.status()) == 0
+
+
+def test_signals_get_through_while_the_container_writes_without_end():
+    pump = Pump()
+    os.write(pump.stdin, b"ready")
+    pump.sock.recv(100)
+    os.set_blocking(pump.stdout, False)
+    pump.sock.setblocking(False)
+    told = False
+    end = time.monotonic() + 10
+    while not told:
+        assert time.monotonic() < end
+        for act in (
+            lambda: pump.sock.send(bytes((wire.STDOUT,)) + bytes(1000)),
+            lambda: os.read(pump.stdout, 3000),
+        ):
+            try:
+                act()
+            except BlockingIOError:
+                pass
+        os.kill(pump.pid, signal.SIGUSR1)
+        try:
+            told = pump.sock.recv(100)[0] == wire.SIGNAL
+        except BlockingIOError:
+            pass
+    pump.sock.setblocking(True)
+    os.kill(pump.pid, 9)
+    os.waitpid(pump.pid, 0)

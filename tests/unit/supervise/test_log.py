@@ -140,16 +140,16 @@ def test_a_write_that_fails_half_way_leaves_no_torn_entry(tmp_path, monkeypatch)
     write = os.write
 
     def full(fd, data):
-        if len(data) > 3:
-            return write(fd, data[:3])
+        if len(data) == 12:
+            return write(fd, data[:6])
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(logfile.os, "write", full)
-    file.append(b"sec\nthi\n")
+    file.append(b"sec\nthi\nfou\n")
     monkeypatch.undo()
     assert file.dropped == 2
-    file.append(b"fourth\n")
-    assert path.read_bytes() == b"first\nfourth\n"
+    file.append(b"fifth\n")
+    assert path.read_bytes() == b"first\nsec\nfifth\n"
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

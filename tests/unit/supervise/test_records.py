@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 
 from vitrine import errors
 from vitrine.linux import process
-from vitrine.supervise import clock, jsontext, report, restart, run, state
+from vitrine.supervise import clock, jsontext, report, restart, state
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec=None)),
@@ -182,8 +185,10 @@ def test_what_nobody_saw_end_is_unknown_never_zero(places, changes):
 
 def test_a_pause_before_a_restart_without_monitor_is_an_end(places):
     path, run_dir = places
-    state.write(path, running(status="restarting", pid=0, start_time=0))
-    assert state.observe(path, run_dir)["status"] == "exited"
+    state.write(path, running(status="restarting", pid=0, start_time=0, exit_code=3))
+    seen = state.observe(path, run_dir)
+    assert (seen["status"], seen["exit_code"]) == ("exited", 3)
+    assert seen["error"]
 
 
 def test_flags(places):
@@ -228,10 +233,31 @@ def test_the_lock_lives_and_dies_with_its_process(places):
             os.close(fd)
 
 
-def test_init_file(places):
-    _path, run_dir = places
-    assert not run.init_alive(run_dir)
-    run.write_init(run_dir, os.getpid(), process.start_time(os.getpid()))
-    assert run.init_alive(run_dir)
-    run.write_init(run_dir, os.getpid(), 1)
-    assert not run.init_alive(run_dir)
+def test_an_init_that_nobody_recorded_is_found(places):
+    path, run_dir = places
+    assert state.living_init(run_dir) is None
+    own = (os.getpid(), process.start_time(os.getpid()))
+    state.write_init(run_dir, *own)
+    assert state.living_init(run_dir) == own
+    seen = state.observe(path, run_dir)
+    assert (seen["status"], seen["pid"], seen["start_time"], seen["monitored"]) == ("running", *own, False)
+    state.write_init(run_dir, os.getpid(), 1)
+    assert state.living_init(run_dir) is None
+    assert state.observe(path, run_dir)["status"] == "created"
+
+
+# -- what the monitor imports -----------------------------------------------------------------------------------------
+
+COSTLY = "json re typing dataclasses enum contextlib pathlib logging subprocess tempfile shutil argparse socket signal"
+
+
+def test_the_monitor_imports_nothing_costly():
+    """Each of these costs more time than the monitor's part of a start, and memory in every container's monitor."""
+    package = Path(state.__file__).parents[2]
+    program = (
+        f"import sys; sys.path.append({str(package)!r}); import vitrine.supervise.monitor;"
+        "from vitrine.runtime import start, cgroups; from vitrine.runtime.cgroups import oom;"
+        "from vitrine.network import links, ports; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True)
+    assert sorted(set(COSTLY.split()) & set(done.stdout.split())) == []

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
+_TURN = 16  # packets
 _PROXIED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _LEAVING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -181,7 +182,7 @@ class _Pump:
         return poll.poll()
 
     def _receive(self) -> None:
-        while not self._ended:
+        for _ in range(_TURN):  # then signals and what is typed get their turn, however much the container writes
             try:
                 packet = os.read(self._fd, wire.CHUNK + 16)
             except BlockingIOError:
@@ -200,6 +201,7 @@ class _Pump:
                 self._ended = True
                 if self.code is None:
                     raise MonitorLost("the container ended, but nobody saw its exit code")
+                return
 
     def _read_stdin(self) -> None:
         try:

@@ -142,12 +142,14 @@ class Clients:
     def running(self) -> None:
         """The container was started again: who connects from now on waits for the next end."""
         self._last_exit = b""
-        self.drop_told(unless_hold=False)
-
-    def drop_told(self, *, unless_hold: bool) -> None:
-        """End the connections to which nothing is left to be said."""
         for client in list(self._all.values()):
-            if (client.told_exit or not client.greeted) and not client.queue and not (unless_hold and client.hold):
+            if client.told_exit and not client.queue:
+                self.drop(client)
+
+    def drop_idle(self) -> None:
+        """End the connections to which nothing is left to be said, but that of a client that waits for our end."""
+        for client in list(self._all.values()):
+            if (client.told_exit or not client.greeted) and not client.queue and not client.hold:
                 self.drop(client)
 
     def congested(self) -> bool:

@@ -59,19 +59,20 @@ def launch(request: dict[str, Any], *, attach: bool, status_timeout: float | Non
     _make_run_dir(request["run_dir"])
     for flag in (state.STOP_REQUESTED, state.PAUSED):
         state.set_flag(request["run_dir"], flag, False)
-    payload = marshal.dumps(dict(request, attached=attach))
-    fs.write_atomic(os.path.join(request["run_dir"], wire.SAVED), payload, durable=False)
-    return _spawn(payload, request, attach, status_timeout)
+    once = request["stdin_once"] and attach  # as docker: only who starts it in the foreground brings all of its input
+    return _spawn(dict(request, attached=attach, stdin_once=once), attach, status_timeout)
 
 
 def adopt(request: dict[str, Any], pid: int, start_time: int, *, status_timeout: float | None = None) -> Launched:
-    """Give a running container whose monitor died a new one: logs go on, its end is recorded, nothing restarts it now.
+    """Give a running container whose monitor died a new one: logs go on, its end is recorded, its policy applies.
 
     pid, start_time: of its init, from the recorded state. Raises Conflict when it has a monitor, or does not live.
     """
     known = state.read(request["state_path"])
     adopted = dict(request, attached=False, adopt=(pid, start_time), state=known)
-    return _spawn(marshal.dumps(adopted), adopted, False, status_timeout)
+    if request["network"] and known["ports"]:
+        adopted["network"] = dict(request["network"], ports=known["ports"])  # as they came out, not as they were asked
+    return _spawn(adopted, False, status_timeout)
 
 
 def saved_request(run_dir: str) -> dict[str, Any] | None:
@@ -82,7 +83,7 @@ def saved_request(run_dir: str) -> dict[str, Any] | None:
         return None  # none yet, or written by another version of Python
 
 
-def _spawn(payload: bytes, request: dict[str, Any], attach: bool, timeout: float | None) -> Launched:
+def _spawn(request: dict[str, Any], attach: bool, timeout: float | None) -> Launched:
     reap()
     status_read, status_write = os.pipe2(os.O_CLOEXEC)
     fds = {wire.STATUS_FD: status_write}
@@ -92,7 +93,7 @@ def _spawn(payload: bytes, request: dict[str, Any], attach: bool, timeout: float
             ours, theirs = wire.pair()
             ours.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
             fds[wire.CLIENT_FD] = theirs.fileno()
-        monitor = seal.spawn("supervise.monitor", fds=fds, payload=payload)
+        monitor = seal.spawn("supervise.monitor", fds=fds, payload=request)
         _children.append(monitor)
     except BaseException:
         os.close(status_read)

@@ -42,10 +42,11 @@ class RotatingFile:
             if not part:
                 self._rotate()
                 continue
-            if not self._write(part):
+            done = self._write(part)
+            entries = entries[done:]
+            if done < len(part):
                 self.dropped += entries.count(b"\n")
                 return
-            entries = entries[len(part) :]
 
     def sync(self) -> None:
         """Ask the disk to keep what was written; a disk that cannot is not the container's problem."""
@@ -68,25 +69,27 @@ class RotatingFile:
             return entries[:cut]
         return entries[: entries.find(b"\n") + 1]  # one entry larger than the limit gets a file of its own
 
-    def _write(self, part: bytes) -> bool:
+    def _write(self, part: bytes) -> int:
+        """Write as many whole entries as the disk takes; return their bytes."""
         if self._fd < 0 and not self._reopen():
-            return False
+            return 0
         done = 0
         try:
             while done < len(part):
                 done += os.write(self._fd, part[done:] if done else part)
         except OSError:
-            if done:
-                self._cut()  # no torn entry may stay before the ones that fit later
-            return False
+            done = self._cut(done, part.rfind(b"\n", 0, done) + 1)
         self._size += done
-        return True
+        return done
 
-    def _cut(self) -> None:
-        try:
-            os.ftruncate(self._fd, self._size)
-        except OSError:
-            self.close()
+    def _cut(self, written: int, whole: int) -> int:
+        """No torn entry may stay before the ones that fit later."""
+        if written > whole:
+            try:
+                os.ftruncate(self._fd, self._size + whole)
+            except OSError:
+                self.close()  # to open it again mends it
+        return whole
 
     def _reopen(self) -> bool:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

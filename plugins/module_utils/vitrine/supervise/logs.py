@@ -239,6 +239,11 @@ def _follow(path: str, file: BinaryIO | None, alive: Callable[[], bool]) -> Iter
 
 def _newer(path: str, file: BinaryIO | None) -> BinaryIO | None:
     """Return the file that follows this one by now, or None when it is the newest still (or there is none yet)."""
+    try:
+        if file is not None and os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return None
+    except FileNotFoundError:
+        pass  # between a rename and the new file
     files = _open_all(path)
     chosen = None
     if file is None:

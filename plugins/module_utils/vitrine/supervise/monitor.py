@@ -15,20 +15,24 @@ from __future__ import annotations
 
 import _signal
 import _socket
+import marshal
 import os
 import time
 
 from ..errors import Conflict, VitrineError
-from ..linux import process
+from ..linux import fs, process
 from ..runtime import seal
 from . import clients, clock, logfile, loop, report, restart, state, streams, wire
-from .run import INIT, Run, init_alive
+from .run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 _QUIET_NS = 1_000_000_000  # a piece of a line is logged as it is when nothing follows it for so long
+# Who ends the session or shuts the host down means the container, not us.
+_IGNORED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGQUIT, _signal.SIGTSTP)
+_LEAVE_SECONDS = 5.0
 _STUCK_MS = 500  # how often to look whether a client that the container waits for takes anything
 
 
@@ -36,8 +40,8 @@ def main() -> int:
     """Entry point of the process; the request is its payload (see launch.py)."""
     os.setsid()
     os.umask(0o077)
-    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGQUIT, _signal.SIGTSTP):
-        _signal.signal(number, _signal.SIG_IGN)  # who ends the session or shuts down means the container, not us
+    for number in _IGNORED:
+        _signal.signal(number, _signal.SIG_IGN)
     request: Any = seal.request()
     return Monitor(request).run()
 
@@ -49,6 +53,7 @@ class Monitor:
         self._request = request
         self._loop = loop.Loop()
         self._clients = clients.Clients(self._loop, request["tty"], self._packet)
+        self._clients.pause_stdin(True)  # what a client sends before the container runs waits in its socket
         self._log: Any = logfile.NoLog()
         self._state = state.new()
         self._state.update(request.get("state") or {})
@@ -63,7 +68,6 @@ class Monitor:
         self._flush_at = 0
         self._restart_at = 0
         self._delay_ms = 0
-        self._ended = False
         self._leaving = False
         self._congested = False
         self._look_ms: int | None = None
@@ -77,6 +81,8 @@ class Monitor:
             return 1
         report.send(wire.STATUS_FD, "started", {name: self._state[name] for name in ("pid", "start_time", "ports")})
         os.close(wire.STATUS_FD)
+        if (self._request["restart"] or {}).get("policy", "no") in ("", "no"):
+            self._request["plan"] = None  # it will not be started again by us
         while not self._leaving:
             self._turn()
         return self._leave()
@@ -86,7 +92,7 @@ class Monitor:
     def _begin(self) -> None:
         request = self._request
         run_dir = request["run_dir"]
-        self._lock = state.take_lock(run_dir)
+        self._lock = take_lock(run_dir)
         if self._lock < 0:
             raise Conflict("the container runs already", hint="stop it first", value=request["id"])
         self._stage = "log"
@@ -99,10 +105,18 @@ class Monitor:
         if request["network"]:
             self._stage = "network"
             self._hold_ports(adopting=bool(adopted))
+        self._stage = "monitor"
+        self._save()
         if adopted:
             self._adopt(*adopted)
         else:
             self._start()
+
+    def _save(self) -> None:
+        """Keep the request, with the ports that were chosen, for a monitor that may have to replace this one."""
+        kept = {name: value for name, value in self._request.items() if name not in ("adopt", "state", "attached")}
+        path = os.path.join(self._request["run_dir"], wire.SAVED)
+        fs.write_atomic(path, marshal.dumps(kept), durable=False)
 
     def _hold_ports(self, *, adopting: bool) -> None:
         from ..network import ports
@@ -138,6 +152,7 @@ class Monitor:
             error="",
         )
         self._look_ms = run.watch_end(self._init_ended)
+        self._clients.pause_stdin(False)
         self._write_state()
 
     def _adopt(self, pid: int, start_time: int) -> None:
@@ -146,8 +161,11 @@ class Monitor:
         run.adopt(pid, start_time)
         self._protect()
         self._started_ns = time.time_ns()
-        self._state.update(status="running", pid=pid, start_time=start_time)
+        self._state.update(status="running", pid=pid, start_time=start_time, exit_code=0, finished_at="")
+        if not self._state["started_at"]:
+            self._state["started_at"] = clock.rfc3339(self._started_ns)
         self._look_ms = run.watch_end(self._init_ended)
+        self._clients.pause_stdin(False)
         self._write_state()
 
     def _give_up(self, error: Exception) -> None:
@@ -156,10 +174,12 @@ class Monitor:
         if self._lock >= 0:  # else another monitor lives: everything here is its own
             self._release_ports()
             self._log.close(time.time_ns(), durable=False)
-            if not self._request.get("adopt"):
+            if self._request.get("adopt"):
+                os.close(self._lock)  # the container may be alive: all that it has stays
+            else:
                 self._state.update(status="created", pid=0, exit_code=report.exit_code(fields), error=fields["message"])
                 self._write_state()
-            self._forget_host()
+                self._forget_host()
         report.send(wire.STATUS_FD, "error", fields)
         os.close(wire.STATUS_FD)
         self._clients.close()
@@ -266,11 +286,18 @@ class Monitor:
             policy.get("max_retries", 0),
             exit_code=code,
             restarts=self._state["restart_count"],
-            stop_requested=os.path.exists(os.path.join(self._request["run_dir"], state.STOP_REQUESTED)),
+            stop_requested=self._stop_requested,
         )
+
+    @property
+    def _stop_requested(self) -> bool:
+        return os.path.exists(os.path.join(self._request["run_dir"], state.STOP_REQUESTED))
 
     def _restart(self) -> None:
         self._restart_at = 0
+        if self._stop_requested:
+            self._stay_down()
+            return
         self._state["restart_count"] += 1
         self._clients.running()
         try:
@@ -303,12 +330,15 @@ class Monitor:
         """Let clients take what they still have to get, then end; auto_remove: by becoming the command that removes."""
         self._forget_host()
         attended = self._clients.attended
-        self._clients.drop_told(unless_hold=True)
+        self._clients.drop_idle()
         while self._clients.unsent():
             self._loop.turn(_STUCK_MS)
         cleanup = self._request.get("cleanup_argv")
         self._clients.close()
         if self._request["auto_remove"] and cleanup and not attended:
+            self._unprotect()
+            for number in _IGNORED:
+                _signal.signal(number, _signal.SIG_DFL)
             try:
                 os.execv(cleanup[0], cleanup)
             except OSError:
@@ -319,7 +349,7 @@ class Monitor:
         """Give back what belongs to all containers, if this was the last one. The lock goes first: of two monitors
         that leave at once, at least one sees no other."""
         run_dir = self._request["run_dir"]
-        for name in (wire.SOCKET, INIT, wire.SAVED):
+        for name in (wire.SOCKET, state.INIT, wire.SAVED):
             try:
                 os.unlink(os.path.join(run_dir, name))
             except OSError:
@@ -342,11 +372,18 @@ class Monitor:
         self._ports.clear()
 
     def _write_state(self, *, durable: bool = False) -> None:
-        """Record the state. A disk that is full must not end the monitor: the next record may fit again."""
+        """Record the state. When the disk takes nothing, the run directory (in memory) keeps it for observe()."""
+        fallback = os.path.join(self._request["run_dir"], state.FALLBACK)
         try:
             state.write(self._request["state_path"], self._state, durable=durable)
+            os.unlink(fallback)
+        except FileNotFoundError:
+            pass  # the rule: there is no fallback to forget (or the container's folder is gone already)
         except OSError:
-            pass
+            try:
+                state.write(fallback, self._state, durable=False)
+            except OSError:
+                pass  # observe() will say that nobody saw the end
 
     # -- the kernel's hunger ------------------------------------------------------------------------------------------
 
@@ -360,6 +397,16 @@ class Monitor:
         """Children inherit the value: the container gets the one that we came with."""
         if self._oom_score_adj:
             _write_adj(self._oom_score_adj)
+
+
+def take_lock(run_dir: str) -> int:
+    """Become the monitor; -1 when there is one. The last one may still be cleaning up after the end it recorded."""
+    end = time.monotonic() + _LEAVE_SECONDS
+    while True:
+        fd = state.take_lock(run_dir)
+        if fd >= 0 or state.living_init(run_dir) is not None or time.monotonic() > end:
+            return fd
+        time.sleep(0.005)
 
 
 def make_log(options: dict[str, Any]) -> Any:
@@ -376,7 +423,7 @@ def others_live(run_dir: str) -> bool:
     run_root, own = os.path.split(run_dir)
     for name in os.listdir(run_root):
         folder = os.path.join(run_root, name)
-        if name != own and (state.monitor_alive(folder) or init_alive(folder)):
+        if name != own and (state.monitor_alive(folder) or state.living_init(folder) is not None):
             return True
     return False
 

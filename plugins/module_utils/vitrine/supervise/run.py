@@ -8,6 +8,7 @@ start() makes everything in order; what was made before a failing step is undone
 
 from __future__ import annotations
 
+import _signal
 import errno
 import fcntl
 import os
@@ -16,13 +17,12 @@ import time
 
 from ..errors import Conflict, VitrineError
 from ..linux import process
-from . import loop, streams, wire
+from . import loop, state, streams, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-INIT = "init"  # file of the run directory: "pid start_time" of the container's first process
 _LOOK_MS = 500
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), linux/pidfd.h
 _PIDFD_INFO_EXIT = 1 << 3
@@ -83,6 +83,8 @@ class Run:
             for fd in stdio or ():
                 os.close(fd)
         try:
+            # From here on the container is found, even when we are killed before its state is recorded.
+            state.write_init(run_dir, init.pid, init.start_time)
             if request["network"]:
                 from ..network import links
 
@@ -99,7 +101,6 @@ class Run:
         self.pid, self.start_time, self.pidfd = init.pid, init.start_time, init.pidfd
         if request["tty"]:
             self._open_console(init.console_fd)
-        write_init(run_dir, self.pid, self.start_time)
 
     def adopt(self, pid: int, start_time: int) -> None:
         """Take over a container whose monitor died. Raises Conflict when its init is dead."""
@@ -155,9 +156,30 @@ class Run:
 
     def watch_end(self, handler: Callable[[], None]) -> int | None:
         """Call handler when init has ended. Return the longest time in ms that the loop may sleep (None: any)."""
-        if self.pidfd < 0:
-            return _LOOK_MS  # before Linux 5.3: the caller asks ended() after each turn
-        self._loop.watch(self.pidfd, loop.READ, lambda _events: handler())
+        if self.pidfd >= 0:
+            self._loop.watch(self.pidfd, loop.READ, lambda _events: handler())
+            return None
+        if not self._child:
+            return _LOOK_MS  # somebody else's child, before Linux 5.3: the caller asks ended() after each turn
+        reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
+
+        def woken(_events: int) -> None:
+            os.read(reader, 512)
+            if self.ended:
+                handler()
+
+        def forget() -> None:
+            _signal.set_wakeup_fd(-1)
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            self._loop.unwatch(reader)
+            os.close(reader)
+            os.close(writer)
+
+        self._undo.append(forget)
+        self._loop.watch(reader, loop.READ, woken)
+        os.write(writer, b"x")  # it may have ended before anybody listened
         return None
 
     @property
@@ -282,22 +304,3 @@ def status_of_other(pidfd: int) -> int | None:
             return None
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
-
-
-def write_init(run_dir: str, pid: int, start_time: int) -> None:
-    """Leave word of the container's first process where other monitors find it without reading JSON."""
-    fd = os.open(os.path.join(run_dir, INIT), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, b"%d %d\n" % (pid, start_time))
-    finally:
-        os.close(fd)
-
-
-def init_alive(run_dir: str) -> bool:
-    """Whether the container of this run directory has a living first process, monitored or not."""
-    try:
-        with open(os.path.join(run_dir, INIT), "rb") as file:
-            pid, start_time = file.read(100).split()
-        return process.alive(int(pid), int(start_time))
-    except (OSError, ValueError):
-        return False

@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 LOCK = "monitor.lock"
 STOP_REQUESTED = "stop-requested"
 PAUSED = "paused"
+INIT = "init"  # file of the run directory: "pid start_time" of the container's first process
+FALLBACK = "state.json"  # file of the run directory: the record that the disk did not take
+_MONITOR_NAME = b"vitrine-monitor"  # as runtime.entry names the process of this module
 _FLOCK = "hhqqi"  # struct flock of every 64-bit Linux
 _UNSEEN = "its monitor died and nobody saw how the container ended"
+_NOT_RESTARTED = "its monitor ended before it started the container again"
 _REBOOTED = "the host was restarted while the container ran"
 
 
@@ -78,21 +82,61 @@ def observe(path: str, run_dir: str) -> dict[str, Any]:
     """Return what is so now.
 
     monitored: a monitor lives. A recorded run whose init is dead and that no monitor will record any more becomes
-    "exited" with exit_code None. Nothing is written.
+    "exited" with exit_code None; an init that lives although none is recorded is "running". Nothing is written.
     """
-    state = read(path)
+    state = _latest(path, run_dir)
     monitored = monitor_alive(run_dir)
     if not monitored and state["status"] not in ("created", "exited"):
-        state = read(path)  # the monitor may have written its last record between the two looks
+        state = _latest(path, run_dir)  # the monitor may have written its last record between the two looks
     if state["status"] not in ("created", "exited") and not monitored:
         rebooted = state["boot_id"] != process.boot_id()
         if rebooted or not (state["pid"] and process.alive(state["pid"], state["start_time"])):
-            state.update(status="exited", exit_code=None, error=_REBOOTED if rebooted else _UNSEEN)
+            if state["status"] == "restarting":  # its last end was seen
+                state.update(status="exited", error=_NOT_RESTARTED)
+            else:
+                state.update(status="exited", exit_code=None, error=_REBOOTED if rebooted else _UNSEEN)
+    elif not monitored:
+        init = living_init(run_dir)
+        if init is not None and not _half_made(init[0]):  # its monitor was killed before it recorded the start
+            state.update(status="running", pid=init[0], start_time=init[1], boot_id=process.boot_id(), error="")
     state["monitored"] = monitored
     state["stop_requested"] = os.path.exists(os.path.join(run_dir, STOP_REQUESTED))
     if state["status"] == "running" and os.path.exists(os.path.join(run_dir, PAUSED)):
         state["status"] = "paused"
     return state
+
+
+def write_init(run_dir: str, pid: int, start_time: int) -> None:
+    """Leave word of the container's first process, where it is found without reading JSON."""
+    fd = os.open(os.path.join(run_dir, INIT), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, b"%d %d\n" % (pid, start_time))
+    finally:
+        os.close(fd)
+
+
+def living_init(run_dir: str) -> tuple[int, int] | None:
+    """Return (pid, start time) of the first process of this run directory's container if it lives."""
+    try:
+        with open(os.path.join(run_dir, INIT), "rb") as file:
+            pid, start_time = map(int, file.read(100).split())
+    except (OSError, ValueError):
+        return None
+    return (pid, start_time) if process.alive(pid, start_time) else None
+
+
+def _half_made(pid: int) -> bool:
+    """Whether an init still is the monitor's copy that sets up: without a monitor it ends at any moment."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().strip() == _MONITOR_NAME
+    except OSError:
+        return True
+
+
+def _latest(path: str, run_dir: str) -> dict[str, Any]:
+    fallback = os.path.join(run_dir, FALLBACK)
+    return read(fallback if os.path.exists(fallback) else path)
 
 
 def set_flag(run_dir: str, name: str, on: bool) -> None:
