@@ -15,7 +15,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from support.base_image import busybox_image  # noqa: E402
-
 from vitrine.engine.core import Engine  # noqa: E402
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vitrine.errors import BuildFailed, DockerfileError, ImageNotFound, InvalidInput, RegistryError
+from vitrine.errors import BuildFailed, DiskFull, DockerfileError, ImageNotFound, InvalidInput, RegistryError
 
 OFFLINE = {"network_mode": "none"}
 MODULE_UTILS = Path(__file__).resolve().parents[3] / "plugins" / "module_utils"
@@ -295,7 +295,7 @@ def test_bases_that_are_not_there(builder, dockerfile, error):
 
 
 def test_contexts_and_dockerfiles_that_are_not_there(builder, tmp_path):
-    with pytest.raises(InvalidInput, match="no directory"):
+    with pytest.raises(InvalidInput, match="cannot be opened"):
         builder.engine.builds.build(str(tmp_path / "none"))
     with pytest.raises(InvalidInput, match="cannot be read"):
         builder.engine.builds.build(str(builder.context))
@@ -304,6 +304,32 @@ def test_contexts_and_dockerfiles_that_are_not_there(builder, tmp_path):
     assert builder.engine.builds.build(str(builder.context), dockerfile=str(builder.context / "other" / "D"))
     with pytest.raises(InvalidInput):
         builder.build("FROM busybox", tags=("Not A Tag",))
+    (builder.context / "Dockerfile").unlink()
+    (builder.context / "Dockerfile").symlink_to("/etc/passwd")
+    with pytest.raises(InvalidInput, match="outside of the build's context"):
+        builder.engine.builds.build(str(builder.context))
+    (builder.context / "Dockerfile").unlink()
+    os.mkfifo(builder.context / "Dockerfile")
+    with pytest.raises(InvalidInput, match="no file"):
+        builder.engine.builds.build(str(builder.context))
+
+
+@pytest.mark.parametrize(
+    "trigger", ["", "FROM evil", "ONBUILD RUN x", "RUNN x", "COPY --from=never a /b", "COPY ../x /"]
+)
+def test_hostile_triggers(builder, trigger):
+    engine = builder.engine
+    base = builder.config(engine.images.find("busybox").id)
+    config = base.replace(config={**base.config, "OnBuild": [trigger]})
+    engine.store.images.tag("docker.io/library/evil:latest", engine.store.images.add(config.to_json(), config.diff_ids))
+    with pytest.raises((DockerfileError, BuildFailed)) as caught:
+        builder.build("FROM scratch AS never\n\nFROM evil\nLABEL a=b")
+    assert caught.value.line == 3
+
+
+def test_arguments_of_a_stage_are_inherited_by_those_that_build_on_it(builder):
+    image = builder.build("FROM busybox AS a\nARG V=1\nFROM a\nLABEL v=$V", args={"V": "2"})
+    assert builder.config(image).config["Labels"] == {"v": "2"}
 
 
 # -- interruptions ---------------------------------------------------------------------------------------------------
@@ -335,3 +361,64 @@ def test_an_interrupted_build_leaves_nothing_and_can_be_repeated(builder, settin
     client.stdout.close()
     builder.build(text.replace("${TIME:-600}", "0"), **OFFLINE)
     assert builder.said.count("Using cache") == 1
+
+
+# -- other drivers ---------------------------------------------------------------------------------------------------
+
+
+def test_without_any_union_file_system(tmp_path, nothing_left):
+    from support.base_image import busybox_image
+    from vitrine.engine.core import Engine
+    from vitrine.settings import Settings
+
+    config = tmp_path / "copy.json"
+    config.write_text('{"storage_driver": "copy"}')
+    engine = Engine(Settings.load(str(tmp_path / "copied"), str(tmp_path / "run-copied"), str(config)))
+    busybox_image(engine.store)
+    assert engine.store.layers.driver_name == "copy"
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "f").write_text("F")
+    (context / "Dockerfile").write_text(
+        "FROM busybox AS a\nCOPY f /d/f\nRUN rm /etc/group && echo x >> /d/f\n"
+        "FROM scratch\nCOPY --from=a /d/f /etc/[p-z]* /all/\n"
+    )
+    image = engine.builds.build(str(context), **OFFLINE)
+    assert engine.builds.build(str(context), **OFFLINE) == image
+    paths = engine.store.layers.paths(engine.store.images.get(image).top)
+    (all_files,) = [Path(path, "all") for path in paths]
+    assert sorted(path.name for path in all_files.iterdir()) == ["f", "passwd", "resolv.conf"]
+    assert (all_files / "f").read_text() == "Fx\n"
+    engine.store.close()
+
+
+# -- a full disk -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("instruction", ["COPY big /big", "RUN cat /dev/zero > /big"])
+def test_a_full_disk_is_told_and_undone(tmp_path, instruction):
+    from support.base_image import busybox_image
+    from vitrine.engine.core import Engine
+    from vitrine.settings import Settings
+
+    root = tmp_path / "small"
+    root.mkdir()
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "big").write_bytes(os.urandom(1 << 20) * 24)
+    (context / "Dockerfile").write_text(f"FROM busybox\nRUN echo good\n{instruction}\n")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "vitrine-test", root], check=True)
+    try:
+        engine = Engine(Settings.load(str(root / "engine"), str(tmp_path / "run-small")))
+        busybox_image(engine.store)
+        with pytest.raises((DiskFull, BuildFailed), match="[Nn]o space|exit status"):
+            engine.builds.build(str(context), **OFFLINE)
+        assert not list((root / "engine" / "layers").glob(".*"))
+        assert not list((root / "engine" / "containers").glob("*"))
+        (context / "Dockerfile").write_text("FROM busybox\nRUN echo good\nRUN echo small > /small\n")
+        output = bytearray()
+        engine.builds.build(str(context), output=output.extend, **OFFLINE)
+        assert output.count(b"Using cache") == 1
+        engine.store.close()
+    finally:
+        subprocess.run(["umount", "-l", root], check=True)

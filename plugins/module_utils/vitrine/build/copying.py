@@ -9,6 +9,7 @@ content; links on the way to the destination are followed inside the image. Miss
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -192,11 +193,20 @@ def _fill(fd: int, tree: Tree, entry: Entry, owner: Ownership) -> None:
     try:
         fs.copy_file(source, fd)
         _dress(fd, tree, entry, owner)
-        for name, value in trees.content_xattrs(source):
-            os.setxattr(fd, name, value)
+        _set_xattrs(fd, trees.content_xattrs(source))
         os.utime(fd, ns=(entry.status.st_mtime_ns, entry.status.st_mtime_ns))
     finally:
         os.close(source)
+
+
+def _set_xattrs(fd: int, attributes: list[tuple[str, bytes]]) -> None:
+    for name, value in attributes:
+        try:
+            os.setxattr(fd, name, value)
+        except OSError as error:
+            # What programs noted for themselves may be lost with the file system; a privilege must not be.
+            if error.errno != errno.EOPNOTSUPP or not name.startswith("user."):
+                raise
 
 
 def _dress(fd: int, tree: Tree, entry: Entry, owner: Ownership) -> None:

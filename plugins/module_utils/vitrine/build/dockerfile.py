@@ -33,8 +33,9 @@ _ENV_NAME = re.compile(r"[^\s=]+")
 class Instruction(Record):
     """One instruction. name: upper case. line: its first line. text: its arguments as written, without flags.
 
-    original: all of it as written. arguments: the words, or the elements of the JSON form (json is True then), or one shell text. pairs: for ENV,
-    LABEL and ARG, (name, value as written; None for an ARG without default). flags: without "--".
+    original: all of it as written. arguments: the words, or the elements of the JSON form (json is True then), or one
+    shell text. pairs: for ENV, LABEL and ARG, (name, value as written; None for an ARG without default). flags: without
+    "--".
     """
 
     name: str
@@ -127,6 +128,20 @@ def parse_instruction(text: str, line: int, escape: str, heredocs: tuple[Heredoc
         raise _bad(line, f"{name} needs at least one argument", f"write {name} {_USAGE.get(name, 'ARGUMENT')}")
     instruction = Instruction(name, line, rest, text, flags=flags, heredocs=heredocs)
     return _PARSERS[name](instruction, escape)
+
+
+def parse_trigger(text: str, line: int) -> Instruction:
+    """Read an instruction that a base image wants run (its ONBUILD); line: that of the FROM. Raises DockerfileError."""
+    if not text.strip():
+        raise _bad(line, "the base image has an empty ONBUILD", "build on another image")
+    instruction = parse_instruction(text.strip(), line, "\\")
+    _check_trigger(instruction.name, line)
+    return instruction
+
+
+def _check_trigger(name: str, line: int) -> None:
+    if name in ("ONBUILD", "FROM", "MAINTAINER"):
+        raise _bad(line, f"ONBUILD {name} is not allowed", "use another instruction", name)
 
 
 def _bad(line: int, message: str, hint: str = "", value: object = None) -> DockerfileError:
@@ -320,10 +335,7 @@ def _healthcheck(instruction: Instruction, _escape: str) -> Instruction:
 
 
 def _onbuild(instruction: Instruction, escape: str) -> Instruction:
-    word = instruction.text.split(None, 1)[0].upper()
-    if word in ("ONBUILD", "FROM", "MAINTAINER"):
-        raise _bad(instruction.line, f"ONBUILD {word} is not allowed", "use another instruction", word)
-    parse_instruction(instruction.text, instruction.line, escape)
+    _check_trigger(parse_instruction(instruction.text, instruction.line, escape).name, instruction.line)
     return instruction.replace(arguments=(instruction.text,))
 
 

@@ -112,19 +112,24 @@ def predict(operations: Operations, request: Request) -> str | None:
 
 
 def read_file(context_dir: str, path: str | None) -> tuple[bytes, str]:
-    """(content, path) of a build's Dockerfile; a relative path is below the context. Raises InvalidInput."""
+    """(content, path) of a build's Dockerfile. Raises InvalidInput.
+
+    A relative path is below the context and, like all in it, must not lead out by links; an absolute one is the user's.
+    """
     full = os.path.join(context_dir, path or "Dockerfile")
-    if not os.path.isdir(context_dir):
-        raise InvalidInput(f"the context {context_dir!r} is no directory", hint="name one", value=context_dir)
-    try:
-        with open(full, "rb") as file:
-            return file.read(dockerfile.lexer.MAX_BYTES + 1), full
-    except OSError as error:
-        raise InvalidInput(
-            f"the Dockerfile {full!r} cannot be read: {error.strerror}",
-            hint="name it, if it is not called Dockerfile",
-            value=full,
-        ) from None
+    limit = dockerfile.lexer.MAX_BYTES + 1
+    with files.open_directory(context_dir) as context_fd:
+        try:
+            if path and os.path.isabs(path):
+                with open(full, "rb") as file:
+                    return file.read(limit), full
+            return files.read_small(context_fd, path or "Dockerfile", limit), full
+        except OSError as error:
+            raise InvalidInput(
+                f"the Dockerfile {full!r} cannot be read: {error.strerror}",
+                hint="name it, if it is not called Dockerfile",
+                value=full,
+            ) from None
 
 
 class _Build:
@@ -249,7 +254,7 @@ class _Build:
         if triggers:
             self.say(f"# Executing {len(triggers)} build triggers\n")
         for text in triggers:
-            self._instruction(state, stage, dockerfile.parse_instruction(text, stage.line, "\\"))
+            self._instruction(state, stage, dockerfile.parse_trigger(text, stage.line))
         for instruction in stage.instructions:
             self._announce(instruction.original)
             self._instruction(state, stage, instruction)
@@ -266,6 +271,7 @@ class _Build:
             image_id = None if before.image_id is None and not before.changed else self._image(before)
             state = State(before.image, image_id, before.key, self.file.escape)
             state.missed = before.missed
+            state.arguments.update(before.arguments)
             return state
         if base == "scratch":
             host = platforms.parse(self.request.platform) if self.request.platform else platforms.host()
@@ -385,9 +391,9 @@ class _Build:
             self._copy_from(self.context, state, instruction, job)
             return
         other = self._earlier(stage, job.origin)
-        if other is not None:
+        if other is not None and other.index in self.states:
             image_id = self._image(self.states[other.index])
-        elif job.origin.isdigit() or job.origin == stage.name:
+        elif other is not None or job.origin.isdigit() or job.origin == stage.name:
             raise bad(instruction, f"there is no earlier stage {job.origin!r}", "name one above", job.origin)
         else:
             image_id = self._resolve(job.origin, self.request.platform)
@@ -473,7 +479,10 @@ def _ignore_rules(context_fd: int, request: Request) -> Any:
         except OSError:
             pass
     if data is None:
-        data = files.read_small(context_fd, ".dockerignore")
+        try:
+            data = files.read_small(context_fd, ".dockerignore", files.IGNORE_MAX)
+        except FileNotFoundError:
+            pass
     return ignore.parse(data.decode("utf-8", "surrogateescape")) if data else None
 
 

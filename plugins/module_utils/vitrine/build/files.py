@@ -283,14 +283,11 @@ def open_directory(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def read_small(root_fd: int, path: str) -> bytes:
-    """A file of the context, or nothing if there is none. Raises InvalidInput for what is no file or leads out."""
+def read_small(root_fd: int, path: str, limit: int) -> bytes:
+    """The first limit bytes of a context's file. Raises OSError, InvalidInput for what is no file or leads out."""
     tree = Tree(root_fd)
-    try:
-        fd = tree.open(tree.resolve(path), os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return b""
+    fd = tree.open(tree.resolve(path), os.O_RDONLY | os.O_NONBLOCK)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InvalidInput(f"{path} in the context is no file", hint="remove it", value=path)
-        return file.read(IGNORE_MAX)
+            raise InvalidInput(f"{path} in the context is no file", hint="replace it by one", value=path)
+        return file.read(limit)
