@@ -231,6 +231,84 @@ def test_no_program_at_all(store, monkeypatch):
         bootstrap(store, "centos:stream9")
 
 
+# -- an rpm distribution, from an archive of our own with signed packages ----------------------------------------------
+
+SPEC = """
+Name: {name}
+Version: 1
+Release: 1
+Summary: test
+License: test
+BuildArch: noarch
+%description
+test
+%install
+mkdir -p %{{buildroot}}/usr/share/{name}
+echo {name} > %{{buildroot}}/usr/share/{name}/file
+touch -d 2024-01-02T00:00:00Z %{{buildroot}}/usr/share/{name}/file
+%files
+/usr/share/{name}
+"""
+PACKAGES = ("bash", "centos-stream-release", "coreutils-single", "dnf", "glibc-minimal-langpack", "more", "unsigned")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """(address, keys) of a package archive like CentOS Stream's; the package "unsigned" is not signed."""
+    missing = [name for name in ("dnf", "rpmbuild", "rpmsign", "createrepo_c", "gpg") if not shutil.which(name)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    folder = tmp_path_factory.mktemp("archive")
+    environment = {**os.environ, "HOME": str(folder), "GNUPGHOME": str(folder / "gpg")}
+
+    def run(*argv) -> bytes:
+        return subprocess.run(argv, check=True, env=environment, cwd=folder, capture_output=True).stdout
+
+    (folder / "gpg").mkdir(mode=0o700)
+    run("gpg", "--batch", "--passphrase", "", "--quick-gen-key", "Test <t@example.com>", "rsa2048", "sign", "never")
+    (folder / "key.asc").write_bytes(run("gpg", "--export", "-a"))
+    built = folder / "repo" / "9-stream" / "BaseOS" / "x86_64" / "os"
+    empty = folder / "repo" / "9-stream" / "AppStream" / "x86_64" / "os"
+    for name in PACKAGES:
+        (folder / f"{name}.spec").write_text(SPEC.format(name=name))
+        run("rpmbuild", "-bb", "--define", f"_topdir {folder}/top", "--define", f"_rpmdir {built}", f"{name}.spec")
+    packages = [path for path in built.rglob("*.rpm") if not path.name.startswith("unsigned")]
+    run("rpmsign", "--define", "_gpg_name Test", "--define", "__gpg /usr/bin/gpg", "--addsign", *packages)
+    empty.mkdir(parents=True)
+    for place in (built, empty):
+        run("createrepo_c", "-q", place)
+    subprocess.run(["gpgconf", "--kill", "all"], env=environment)
+    return f"file://{folder}/repo", str(folder / "key.asc")
+
+
+def test_dnf_makes_the_same_image_from_the_same_packages(archive, store, tmp_path):
+    mirror, keyring = archive
+    options = {"mirror": mirror, "keyring": keyring, "packages": ["more"], "architecture": "x86_64"}
+    image_id = bootstrap(store, "centos:stream9", **options)
+    time.sleep(2)
+    with Store(str(tmp_path / "other")) as other:
+        assert bootstrap(other, "centos:stream9", **options) == image_id
+    root = Path(store.layers.path(store.images.get(image_id).layers[0]))
+    listed = subprocess.run(
+        ["rpm", "--dbpath", root / "var/lib/rpm", "-qa", "--qf", "%{name} %{installtime}\n"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert set(listed[::2]) == {*PACKAGES, "gpg-pubkey"} - {"unsigned"}
+    assert set(listed[1::2]) == {"1704153600"}
+    assert (root / "usr/share/more/file").read_text() == "more\n"
+    assert not (root / "root/.rpmdb").exists()
+    assert names(store) == set()
+
+
+def test_packages_without_a_signature_are_refused(archive, store):
+    mirror, keyring = archive
+    with pytest.raises(HostError, match="dnf failed.*GPG"):
+        bootstrap(store, "centos:stream9", mirror=mirror, keyring=keyring, packages=["unsigned"], architecture="x86_64")
+    assert names(store) == set()
+
+
 # -- what is swept, without any program ----------------------------------------------------------------------
 
 

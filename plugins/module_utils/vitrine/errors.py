@@ -166,12 +166,15 @@ class DockerfileError(VitrineError):
 
 
 class BuildFailed(VitrineError):
-    """An instruction of a Dockerfile failed; exit_status is its command's, output the last of what it wrote."""
+    """An instruction of a Dockerfile failed; exit_status is its command's, output the last of what it wrote.
+
+    As docker's does, the command line ends with the same status.
+    """
 
     def __init__(
         self, message: str, *, line: int, exit_status: int = 1, output: str = "", hint: str = "", value: object = None
     ) -> None:
         super().__init__(message, hint=hint, value=value)
         self.line = line
-        self.exit_status = exit_status
+        self.exit_status = self.exit_code = exit_status
         self.output = output

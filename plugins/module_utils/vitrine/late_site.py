@@ -35,5 +35,6 @@ class LateSite:
 
 def install() -> None:
     """Call once, early, in a process that was started with -S."""
-    if sys.flags.no_site and LateSite not in sys.meta_path:
-        sys.meta_path.append(LateSite)  # type: ignore[arg-type]
+    finders: list[object] = sys.meta_path  # type: ignore[assignment]
+    if sys.flags.no_site and LateSite not in finders:
+        finders.append(LateSite)

@@ -75,7 +75,7 @@ def build(engine: Engine, options: Options, operands: list[str]) -> int:
 
     image_id = engine.builds.build(
         context,
-        dockerfile=options.file,
+        dockerfile=os.path.abspath(options.file) if options.file else None,
         tags=tuple(references.parse(tag).canonical for tag in options.tag),
         args=arguments,
         labels=dict(map(parse.label, options.label)),

@@ -22,7 +22,7 @@ from ..errors import DiskFull, HostError, InvalidInput
 from ..linux import command
 from ..oci import reference as references
 from ..store.layers.staging import Staging
-from . import distributions, sweep
+from . import distributions, rpmdb, sweep
 from .distributions import Distribution, Source
 
 TYPE_CHECKING = False
@@ -119,6 +119,8 @@ def _make(store: Store, name: str, plan: _Plan, fill: Fill, staging: Staging, pr
     sweep.sweep(root)
     epoch = sweep.newest_packaged(root, started)
     sweep.date_accounts(root, epoch)
+    if plan.distribution.family == "rpm":
+        rpmdb.settle(root, epoch)
     _tell(progress, plan, "Importing")
     layer = store.layers.import_tree(root, parent=None, clamp_mtime=epoch)
     config = json.dumps(_image_config(plan, layer.diff_id, epoch), separators=(",", ":"), sort_keys=True).encode()

@@ -13,6 +13,7 @@ from ..errors import ImageNotFound, VitrineError
 from ..linux.fs import lock
 from ..oci import digest as digests
 from ..oci.config import ImageConfig
+from ..store.disk import writing
 from ..store.layers.staging import Staging
 from ..supervise import attach, wire
 from .paths import OWNER
@@ -61,6 +62,7 @@ class Builds:
 
         names = [references.parse(tag) for tag in tags]
         request = _request(context, dockerfile, args, labels, target, nocache, pull, platform)
+        self.engine.store.hold()  # what the cache knows must not be collected before it is used
         operations = _Operations(self.engine, network_mode or "bridge", dict(etc_hosts or {}), progress)
         image_id = executor.build(operations, request, output)
         for name in names:
@@ -169,7 +171,7 @@ class _Operations:
     def change(self, image_id: str, write: Callable[[int], None]) -> str | None:
         layers = self.engine.store.layers
         chain_id = self.engine.store.images.get(image_id).top
-        with Staging(layers.root) as staging:
+        with writing(layers.root, "the step was undone"), Staging(layers.root) as staging:
             root = layers.prepare_root(staging.tree, chain_id)
             with layers.mounted(root) as root_fd:
                 write(root_fd)

@@ -280,10 +280,21 @@ def _host_devices() -> list[str]:
     return [path for path in found if _device_node(path, path)]
 
 
-def _system_mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
+def _shared_memory(spec: ContainerSpec, joined: dict[str, str]) -> dict[str, Any]:
+    """/dev/shm goes with the IPC namespace: whoever shares that shares this."""
+    source = "/dev/shm" if spec.ipc_mode == "host" else ""
+    if "ipc" in joined:
+        source = joined["ipc"].replace("/ns/ipc", "/root/dev/shm")
+    if source:
+        return {"destination": "/dev/shm", "type": "bind", "source": source, "options": ["rbind", "rprivate", "rw"]}
+    size = DEFAULT_SHM if spec.shm_size is None else spec.shm_size
+    options = ["nosuid", "noexec", "nodev", "mode=1777", f"size={size}"]
+    return {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": options}
+
+
+def _system_mounts(spec: ContainerSpec, joined: dict[str, str]) -> list[dict[str, Any]]:
     access = "rw" if spec.privileged else "ro"
     common = ["nosuid", "noexec", "nodev"]
-    shm = DEFAULT_SHM if spec.shm_size is None else spec.shm_size
     return [
         {"destination": "/proc", "type": "proc", "source": "proc", "options": common},
         {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
@@ -293,7 +304,7 @@ def _system_mounts(spec: ContainerSpec) -> list[dict[str, Any]]:
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*common, access]},
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*common, access]},
         {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": common},
-        {"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": [*common, "mode=1777", f"size={shm}"]},
+        _shared_memory(spec, joined),
     ]  # fmt: skip
 
 
@@ -318,9 +329,11 @@ def _namespaces(spec: ContainerSpec, joined: dict[str, str]) -> list[dict[str, s
     return result
 
 
-def _mounts(spec: ContainerSpec, volumes: dict[str, str], files: dict[str, str]) -> list[dict[str, Any]]:
+def _mounts(
+    spec: ContainerSpec, volumes: dict[str, str], files: dict[str, str], joined: dict[str, str]
+) -> list[dict[str, Any]]:
     """All mounts in the order in which they are made: the system's, then the user's from the root downwards."""
-    system = _system_mounts(spec)
+    system = _system_mounts(spec, joined)
     wanted = [_user_mount(mount, volumes) for mount in spec.mounts]
     for path, options in spec.tmpfs.items():
         words = ["nosuid", "nodev", "noexec", *filter(None, options.split(","))]
@@ -412,7 +425,7 @@ def runtime_spec(
         "ociVersion": "1.2.0",
         "process": _process(spec, image, hostname, ulimits, security.no_new_privileges),
         "root": {"path": "rootfs", "readonly": spec.read_only},
-        "mounts": _mounts(spec, volumes, files),
+        "mounts": _mounts(spec, volumes, files, joined),
         "linux": _linux(spec, security, device_nodes(spec), cgroup_path, joined),
         "annotations": annotations,
     }

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 
+from ..linux.fs import lock
 from ..oci import reference as references
 from ..oci.document import dump
 from ..runtime import cgroups
 from .creating import now
+from .paths import COMMITTING
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -137,17 +140,34 @@ def _same(document: dict[str, Any], config: dict[str, Any], diff_ids: list[str],
 
 
 class _Paused:
-    """Freezes a running container for the time of a with statement, so that its files hold still."""
+    """Freezes a running container for the time of a with statement, so that its files hold still.
+
+    The mark that it leaves meanwhile lets the next command thaw the container when this process is killed.
+    """
 
     def __init__(self, engine: Engine, container_id: str, wanted: bool) -> None:
-        self._plan = None
+        self._plan: dict[str, Any] | None = None
+        self._mark = f"{engine.containers.paths(container_id).run}/{COMMITTING}"
+        self._lock = -1
         if wanted and engine.containers.observe(container_id)["status"] == "running":
             self._plan = engine.containers.cgroup(container_id)
 
     def __enter__(self) -> None:
-        if self._plan is not None:
-            cgroups.freeze(self._plan)
+        if self._plan is None:
+            return
+        try:
+            self._lock = lock(self._mark)
+        except FileNotFoundError:
+            self._plan = None  # it has just ended
+            return
+        cgroups.freeze(self._plan)
 
     def __exit__(self, *_exception: object) -> None:
-        if self._plan is not None:
-            cgroups.thaw(self._plan)
+        if self._plan is None:
+            return
+        cgroups.thaw(self._plan)
+        try:
+            os.unlink(self._mark)
+        except FileNotFoundError:
+            pass
+        os.close(self._lock)

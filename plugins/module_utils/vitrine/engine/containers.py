@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
-from ..errors import Conflict, ContainerNotFound, InvalidInput, VitrineError
-from ..linux.fs import lock, remove_tree
+from ..errors import Conflict, ContainerNotFound, DiskFull, InvalidInput, VitrineError
+from ..linux.fs import lock, remove_tree, write_atomic
 from ..runtime import cgroups
 from ..supervise import state as states
-from .paths import OWNER, Paths, hostname_of
+from .paths import ATTENDED, DOOMED, OWNER, REMOVED, Paths, hostname_of
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 ALIVE = ("running", "paused", "restarting", "stopping")
 DEFAULT_STOP_TIMEOUT = 10  # seconds, docker's
+_SETTLE_SECONDS = 10.0  # how long a start may take that nobody waits for any more
 
 
 class Containers:
@@ -35,6 +37,7 @@ class Containers:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self._attended: list[int] = []
 
     # -- what is ------------------------------------------------------------------------------------------------
 
@@ -117,8 +120,7 @@ class Containers:
         record = self.record(name)
         self.engine.system.reconcile()
         with self.locked(record.id):
-            observed = self.observe(record.id)
-            if observed["status"] in ALIVE:
+            if self._settled(record.id)["status"] in ALIVE:
                 return None
             return self._start(record, attach=attach)
 
@@ -146,12 +148,27 @@ class Containers:
                 self.remove(container_id, force=True, volumes=True)
             raise
         finally:
+            folder = Paths(self.engine, container_id).folder
             try:
-                os.unlink(f"{Paths(self.engine, container_id).folder}/{OWNER}")
+                if attach and spec.auto_remove:
+                    os.rename(f"{folder}/{OWNER}", f"{folder}/{ATTENDED}")
+                    self._attended += owners  # until this process ends
+                    owners = []
+                else:
+                    os.unlink(f"{folder}/{OWNER}")
             except FileNotFoundError:
                 pass
             for fd in owners:
                 os.close(fd)
+
+    def _settled(self, container_id: str) -> dict[str, Any]:
+        """What a container is doing, for the holder of its lock: the start of a command that was killed goes on."""
+        end = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            observed = self.observe(container_id)
+            if observed["status"] != "created" or not observed["monitored"] or time.monotonic() > end:
+                return observed
+            time.sleep(0.005)
 
     def _start(self, record: Any, *, attach: bool) -> Any:
         from ..supervise.launch import launch
@@ -177,8 +194,7 @@ class Containers:
         from ..supervise.stop import stop
         from . import bundle
 
-        observed = self.observe(record.id)
-        if observed["status"] not in ALIVE:
+        if self._settled(record.id)["status"] not in ALIVE:
             return False
         spec = ContainerSpec.from_json(record.spec)
         if timeout is None:
@@ -225,8 +241,13 @@ class Containers:
             observed = self.running(record)
             if (observed["status"] == "paused") != resume:
                 return False
-            (cgroups.thaw if resume else cgroups.freeze)(self.cgroup(record.id))
-            states.set_flag(Paths(self.engine, record.id).run, states.PAUSED, not resume)
+            run = Paths(self.engine, record.id).run
+            if resume:
+                cgroups.thaw(self.cgroup(record.id))
+                states.set_flag(run, states.PAUSED, False)
+            else:  # the flag first: what is frozen without one cannot be thawed by its name
+                states.set_flag(run, states.PAUSED, True)
+                cgroups.freeze(self.cgroup(record.id))
             return True
 
     def wait(self, name: str) -> int | None:
@@ -245,23 +266,41 @@ class Containers:
         Raises Conflict when it runs and force is not set, ContainerNotFound.
         """
         record = self.record(name)
-        paths = Paths(self.engine, record.id)
         with self.locked(record.id):
-            if self.observe(record.id)["status"] in ALIVE:
+            if self._settled(record.id)["status"] in ALIVE:
                 if not force:
                     raise Conflict(
                         f"container {record.name!r} is running", hint="stop it first, or use force", value=record.name
                     )
                 self._stop(record, 0, kill=True)
-            self.engine.store.containers.delete(record.id)
-        spec = ContainerSpec.from_json(record.spec)
-        remove_tree(paths.folder)
-        remove_tree(paths.run)
-        if volumes:
-            for mount in spec.mounts:
-                if mount.type == "volume" and len(mount.source) == 64:
-                    self.engine.store.volumes.remove(mount.source)
+            self.discard(record, volumes=volumes)
         return record.id
+
+    def discard(self, record: Any, *, volumes: bool) -> None:
+        """Remove what is kept of a container that does not run; the caller holds its lock."""
+        paths = Paths(self.engine, record.id)
+        anonymous = []
+        if volumes:
+            mounts = ContainerSpec.from_json(record.spec).mounts
+            anonymous = [mount.source for mount in mounts if mount.type == "volume" and len(mount.source) == 64]
+        try:
+            write_atomic(f"{paths.folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=False)
+            self.engine.store.containers.delete(record.id)
+        except (DiskFull, OSError):
+            # no room is left even for this: what the container wrote goes first then
+            for name in ("upper", "root"):
+                remove_tree(f"{paths.folder}/{name}")
+            self.engine.store.containers.delete(record.id)
+        for source in anonymous:
+            self.engine.store.volumes.remove(source)
+        # nobody may wait for the lock of a folder that is just being emptied, and make it anew
+        removed = f"{os.path.dirname(paths.folder)}/{REMOVED}{record.id}"
+        try:
+            os.rename(paths.folder, removed)
+        except FileNotFoundError:
+            pass
+        remove_tree(removed)
+        remove_tree(paths.run)
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a container another name. Raises NameInUse."""

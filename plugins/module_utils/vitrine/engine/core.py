@@ -36,7 +36,10 @@ class Engine:
 
     @property
     def store(self) -> Store:
-        """The durable state. Raises HostError for whoever may not write it."""
+        """The durable state. Raises HostError for whoever may not write it.
+
+        Who opens it passes by: what killed processes left, in the store and in the kernel, is put right.
+        """
         if self._store is None:
             if os.geteuid() != 0:
                 raise HostError(
@@ -49,6 +52,7 @@ class Engine:
             driver = self.settings.config.get("storage_driver")
             self._store = Store(self.settings.root, driver=None if driver is None else str(driver))
             self._store.recover()
+            self.system.reconcile()
         return self._store
 
     @property

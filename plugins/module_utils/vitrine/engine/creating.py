@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 
-from ..linux.fs import remove_tree
+from ..linux.fs import lock, remove_tree, write_atomic
 from . import bundle, inspect
-from .paths import Paths
+from .paths import DOOMED, Paths
 from .spec import ContainerSpec, Mount, Port
 
 TYPE_CHECKING = False
@@ -31,6 +32,23 @@ def now() -> str:
     """This moment, RFC 3339 with nanoseconds, UTC."""
     stamp = time.time_ns()
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(stamp // 10**9))}.{stamp % 10**9:09d}Z"
+
+
+def _locked_folder(paths: Paths) -> int:
+    """Make a container's folder; returns its lock, a descriptor that the caller closes.
+
+    The lock tells reconciliation that a folder without a row is being made, not left behind; that of the folder above
+    lets it look at none that is not locked yet.
+    """
+    containers = os.path.dirname(paths.folder)
+    os.makedirs(containers, 0o700, exist_ok=True)
+    above = os.open(containers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(above, fcntl.LOCK_SH)
+        os.mkdir(paths.folder, 0o700)
+        return lock(paths.lock)
+    finally:
+        os.close(above)
 
 
 def create(
@@ -56,27 +74,41 @@ def create(
     _check(spec, config)
     container_id = new_id()
     name = spec.name or _generated_name(container_id)
-    folder = Paths(engine, container_id).folder
-    os.makedirs(folder, 0o700)
-    # the lock tells reconciliation that this folder without a row is being made, not left behind
-    with engine.containers.locked(container_id):
-        fresh: list[Mount] = []
-        try:
-            if on_folder is not None:
-                on_folder(folder)
-            fresh += [mount for mount in spec.mounts if mount.type == "volume" and store.volumes.create(mount.source)]
-            root = store.layers.prepare_root(folder, image.top)
-            for mount in fresh:
-                # as docker does: a new volume begins with what the image has at its place
-                if "nocopy" not in mount.options:
-                    store.layers.copy_from_root(root, mount.target, store.volumes.path(mount.source))
-            store.containers.create(container_id, name, image.id, spec.to_json(), created=now())
-        except BaseException:
-            for mount in fresh:
-                store.volumes.remove(mount.source)
-            remove_tree(folder)
-            raise
+    paths = Paths(engine, container_id)
+    folder = paths.folder
+    held = _locked_folder(paths)
+    fresh: list[Mount] = []
+    try:
+        if on_folder is not None:
+            on_folder(folder)
+        wanted = [mount for mount in spec.mounts if mount.type == "volume"]
+        absent = [mount.source for mount in wanted if not os.path.isdir(store.volumes.path(mount.source))]
+        doomed = _doom(folder, absent)
+        fresh += [mount for mount in wanted if store.volumes.create(mount.source)]
+        root = store.layers.prepare_root(folder, image.top)
+        for mount in fresh:
+            # as docker does: a new volume begins with what the image has at its place
+            if "nocopy" not in mount.options:
+                store.layers.copy_from_root(root, mount.target, store.volumes.path(mount.source))
+        store.containers.create(container_id, name, image.id, spec.to_json(), created=now())
+        if doomed:
+            os.unlink(f"{folder}/{DOOMED}")
+    except BaseException:
+        for mount in fresh:
+            store.volumes.remove(mount.source)
+        remove_tree(folder)
+        raise
+    finally:
+        os.close(held)
     return container_id
+
+
+def _doom(folder: str, volumes: list[str]) -> bool:
+    """Note which anonymous volumes go with the container when its making is cut off; returns whether any do."""
+    anonymous = [name for name in volumes if len(name) == 64]
+    if anonymous:
+        write_atomic(f"{folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=False)
+    return bool(anonymous)
 
 
 def _check(spec: ContainerSpec, image: dict[str, Any]) -> None:

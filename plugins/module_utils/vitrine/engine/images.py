@@ -205,7 +205,7 @@ class Images:
         """Check credentials with a registry and keep them where docker and podman look. Raises Unauthorized."""
         from ..registry.auth import login
 
-        login(registry, user, password, self.engine.settings.config.get("registries", {}))
+        login(registry, user, password, config=self.engine.settings.config)
 
     def logout(self, registry: str) -> bool:
         """Forget a registry's credentials; returns False when there were none."""

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 # In a container's folder, locked by the process that it is a part of: a build that runs a step in it, a run that has
 # not started it yet. When that process is killed, the container goes with the next command that passes.
 OWNER = "owner"
+# The same for a container that removes itself, while the command that it is attached to will see to that.
+ATTENDED = "attended"
+# In the run folder of a container that is frozen for a commit, locked by that command.
+COMMITTING = "committing"
+# In a container's folder while it is made or removed: the anonymous volumes that go when that is cut off (JSON).
+DOOMED = "doomed-volumes.json"
+# What a container's folder is called while it is being removed: this, and the id.
+REMOVED = ".del-"
 
 
 class Paths:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 
 from ..errors import NotFound, VitrineError
@@ -12,11 +13,12 @@ from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import state as states
 from ..version import VERSION
-from .paths import OWNER, Paths
+from .paths import ATTENDED, COMMITTING, DOOMED, OWNER, REMOVED, Paths
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .core import Engine
@@ -32,48 +34,64 @@ class System:
     # -- what a dead process left ---------------------------------------------------------------------------------
 
     def reconcile(self) -> list[str]:
-        """Put right what killed processes left behind; returns what was done, in words.
+        """Put right what killed processes left behind, once per process; returns what was done, in words.
 
         A run folder exists from a container's start until its monitor has cleaned up after it. So a run folder whose
         monitor is dead means: the container still runs (it gets a new monitor), or something is left to clean.
-        A container that another command is working on (its lock is held) is that command's business.
+        A container that another command is working on (its lock is held) is that command's business. What cannot be
+        put right now is told, and is the next command's: no command fails for what another one left.
         """
         if self._reconciled:
             return []
         self._reconciled = True
-        done = []
+        done: list[str] = []
         for container_id in self._folders(self.engine.settings.run_root):
-            if not states.monitor_alive(Paths(self.engine, container_id).run):
-                done += self._reconcile_one(container_id)
-        known = {record.id for record in self.engine.store.containers.list()}
-        for container_id in self._folders(f"{self.engine.settings.root}/containers"):
-            if container_id not in known:
-                done += self._remove_orphan(container_id)
-            elif os.path.exists(f"{Paths(self.engine, container_id).folder}/{OWNER}"):
-                done += self._remove_abandoned(container_id)
+            paths = Paths(self.engine, container_id)
+            if not states.monitor_alive(paths.run) or not os.path.isdir(paths.folder):
+                self._try(done, self._reconcile_one, container_id)
+            self._try(done, self._thaw, container_id)
+        folders = self._folders(f"{self.engine.settings.root}/containers")
+        known = self.engine.store.containers.ids() if folders else set()
+        for name in folders:
+            if name.startswith(REMOVED):
+                self._try(done, self._remove_folder, name)
+            elif name not in known:
+                self._try(done, self._remove_orphan, name)
+            elif os.path.exists(f"{Paths(self.engine, name).folder}/{OWNER}"):
+                self._try(done, self._remove_abandoned, name)
         if done:
-            self._sweep_network()
+            self._try(done, self._sweep_network, "")
         return done
 
-    def _sweep_network(self) -> None:
+    @staticmethod
+    def _try(done: list[str], step: Callable[[str], list[str]], name: str) -> None:
+        try:
+            done += step(name)
+        except (VitrineError, OSError) as error:
+            done.append(f"could not put right what is left of {name[:12] or 'the network'}: {error}")
+
+    def _sweep_network(self, _name: str) -> list[str]:
         """Take back what dead containers had of the bridge and the packet filter; with the last one, all of it."""
         from ..network import links
 
         settings = self.engine.settings
         names = {"bridge": settings.bridge, "table": settings.table}
         links.sweep(names, set(self._folders(settings.run_root)), f"{settings.run_root}/network.lock")
+        return []
 
     @staticmethod
     def _folders(path: str) -> list[str]:
         try:
-            return [name for name in os.listdir(path) if len(name) == 64]
+            return [name for name in os.listdir(path) if len(name) >= 64]
         except FileNotFoundError:
             return []
 
     def _reconcile_one(self, container_id: str) -> list[str]:
         paths = Paths(self.engine, container_id)
         if not os.path.isdir(paths.folder):
+            states.set_flag(paths.run, states.STOP_REQUESTED, True)  # its monitor may live
             self._clean(paths)
+            remove_tree(paths.run)
             return [f"cleaned up after the removed container {container_id[:12]}"]
         try:
             held = lock(paths.lock, blocking=False)
@@ -102,26 +120,55 @@ class System:
             request = prepare(self.engine, record, spec, self.engine.containers.image_config(record.image_id))
         launch.adopt(request, observed["pid"], observed["start_time"])
 
+    def _thaw(self, container_id: str) -> list[str]:
+        """Let a container run on whose commit was killed."""
+        paths = Paths(self.engine, container_id)
+        mark = f"{paths.run}/{COMMITTING}"
+        if not os.path.exists(mark):
+            return []
+        try:
+            held = lock(mark, blocking=False)
+        except (BlockingIOError, FileNotFoundError):
+            return []
+        try:
+            if not os.path.exists(f"{paths.run}/{states.PAUSED}"):
+                cgroups.thaw(self.engine.containers.cgroup(container_id))
+            os.unlink(mark)
+        finally:
+            os.close(held)
+        return [f"thawed container {container_id[:12]}, whose commit was killed"]
+
     def _bury(self, paths: Paths, observed: dict[str, Any]) -> list[str]:
         """Record an end that nobody recorded, and release what the container held."""
         recorded = states.read(paths.state)
-        if recorded["status"] == observed["status"] and os.listdir(paths.run) == [states.LOCK]:
-            remove_tree(paths.run)  # its monitor did all that is below, and cannot remove its own lock
-            return []
+        seen = recorded["status"] == observed["status"] and os.listdir(paths.run) == [states.LOCK]
         if recorded["status"] != observed["status"]:
             states.write(paths.state, {key: observed[key] for key in recorded})
-        self._clean(paths)
+        if not seen:  # else its monitor did all but remove its own lock
+            self._clean(paths)
         try:
             record = self.engine.store.containers.get(paths.id)
         except VitrineError:
             return [f"cleaned up after {paths.id[:12]}"]
-        if ContainerSpec.from_json(record.spec).auto_remove:
-            self.engine.store.containers.delete(paths.id)
-            remove_tree(paths.folder)
-        return [f"cleaned up after container {record.name}"]
+        if ContainerSpec.from_json(record.spec).auto_remove and observed["status"] == "exited":
+            self._remove_ended(record)
+        else:
+            remove_tree(paths.run)
+        return [] if seen else [f"cleaned up after container {record.name}"]
+
+    def _remove_ended(self, record: Any) -> None:
+        """Remove a container that removes itself, unless a command that it was attached to is there to do it."""
+        try:
+            held = lock(f"{Paths(self.engine, record.id).folder}/{ATTENDED}", blocking=False)
+        except BlockingIOError:
+            return
+        try:
+            self.engine.containers.discard(record, volumes=True)
+        finally:
+            os.close(held)
 
     def _clean(self, paths: Paths) -> None:
-        """Release the kernel objects that a container's name leads to, and its run folder."""
+        """Release the kernel objects that a container's name leads to."""
         cgroup = self.engine.containers.cgroup(paths.id)
         cgroups.kill(cgroup)
         cgroups.remove(cgroup)
@@ -130,23 +177,35 @@ class System:
             from ..network import links
 
             links.disconnect(plan, f"{self.engine.settings.run_root}/network.lock")
-        remove_tree(paths.run)
 
     def _remove_orphan(self, container_id: str) -> list[str]:
         """A container's folder without a row: its creation or its removal was cut off."""
         paths = Paths(self.engine, container_id)
+        above = os.open(os.path.dirname(paths.folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
+            fcntl.flock(above, fcntl.LOCK_EX | fcntl.LOCK_NB)  # whoever makes a folder has locked it then
             held = lock(paths.lock, blocking=False)
         except (BlockingIOError, FileNotFoundError):
             return []
+        finally:
+            os.close(above)
         try:
-            if any(record.id == container_id for record in self.engine.store.containers.list()):
+            if container_id in self.engine.store.containers.ids():
                 return []  # its creation was just being finished
             self._clean(paths)
+            for volume in paths.read_json(f"{paths.folder}/{DOOMED}") or ():
+                self.engine.store.volumes.remove(volume)
             remove_tree(paths.folder)
+            remove_tree(paths.run)
         finally:
             os.close(held)
         return [f"removed what was left of container {container_id[:12]}"]
+
+    def _remove_folder(self, name: str) -> list[str]:
+        """A removed container's folder."""
+        remove_tree(f"{self.engine.settings.root}/containers/{name}")
+        remove_tree(f"{self.engine.settings.run_root}/{name[len(REMOVED) :]}")
+        return []
 
     def _remove_abandoned(self, container_id: str) -> list[str]:
         """Remove a container whose owner (paths.OWNER) was killed."""
@@ -177,6 +236,9 @@ class System:
         result = []
         for record in self.engine.store.containers.list():
             spec = ContainerSpec.from_json(record.spec)
+            if spec.auto_remove and self.engine.containers.observe(record.id)["status"] == "exited":
+                self._try([], self._remove_self, record.id)
+                continue
             wanted = spec.restart_policy == "always" or (
                 record.desired == "running" and spec.restart_policy in ("unless-stopped", "on-failure")
             )
@@ -188,6 +250,10 @@ class System:
             except VitrineError as error:
                 result.append((record.name, str(error)))
         return result
+
+    def _remove_self(self, container_id: str) -> list[str]:
+        self.engine.containers.remove(container_id, volumes=True)
+        return []
 
     # -- facts ----------------------------------------------------------------------------------------------------
 

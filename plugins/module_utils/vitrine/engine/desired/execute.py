@@ -97,7 +97,8 @@ def resolve_image(engine: Engine, desired: Desired, check: bool) -> Image | None
 class Executor:
     """Carries out a plan's actions in order. done: those that were, for an honest "changed" after a failure."""
 
-    def __init__(self, engine: Engine, desired: Desired, plan: Plan) -> None:
+    def __init__(self, engine: Engine, desired: Desired, plan: Plan, turn: Turn) -> None:
+        self.turn = turn
         self.engine = engine
         self.desired = desired
         self.plan = plan
@@ -149,6 +150,7 @@ class Executor:
         """detach=false: start, read all output until everything is cleaned up, keep the status; remove with cleanup."""
         containers = self.engine.containers
         launched = containers.start(name, attach=True)
+        self.turn.end()  # it may take as long as it likes, and be stopped meanwhile
         self.status, output = _follow(launched.attach_fd)
         self.last = containers.inspect(name)
         self.last["Output"] = output.decode("utf-8", "replace")
@@ -188,27 +190,61 @@ def show(action: Action) -> dict[str, Any]:
     return values
 
 
+class Turn:
+    """The right to change one container: tasks on the same name come one after the other, each on what is there then.
+
+    The lock is a file of run_root, held by flock; who releases it removes it (lock() notices).
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        from ...linux.fs import lock
+
+        folder = f"{engine.settings.run_root}/tasks"
+        os.makedirs(folder, 0o700, exist_ok=True)
+        self._path = f"{folder}/{name}"
+        self._fd = lock(self._path)
+
+    def end(self) -> None:
+        """Let the next one come. May be called twice."""
+        if self._fd >= 0:
+            os.unlink(self._path)
+            os.close(self._fd)
+            self._fd = -1
+
+
 def container(engine: Engine, request: Request) -> dict[str, Any]:
     """Answer a request of the module container; the shape is docker_container's."""
     desired = normalise.container(request.params)
     actual = actual_container(engine, desired.name)
     image = None if desired.state == "absent" else resolve_image(engine, desired, request.check)
     steps = plan(desired, actual, image)
-    result: dict[str, Any] = {"changed": steps.changed, "actions": [show(action) for action in steps.actions]}
-    if request.diff:
-        result["diff"] = steps.diff()
-    if request.check:
+    if request.check or not steps.actions:
+        result = _foreseen(steps, request)
         if actual is not None and desired.state != "absent":
             result["container"] = engine.containers.inspect(actual.id)
         return result
-    executor = Executor(engine, desired, steps)
+    turn = Turn(engine, desired.name)
     try:
-        executor.run()
-    except VitrineError as error:
-        done = any(action.kind != "pull" or action.values["changed"] for action in executor.done)
-        return {**result, **request.failure(error), "changed": done, "actions": [show(item) for item in executor.done]}
+        steps = plan(desired, actual_container(engine, desired.name), image)
+        result = _foreseen(steps, request)
+        executor = Executor(engine, desired, steps, turn)
+        try:
+            executor.run()
+        except VitrineError as error:
+            done = any(action.kind != "pull" or action.values["changed"] for action in executor.done)
+            result.update(request.failure(error), changed=done, actions=[show(item) for item in executor.done])
+            return result
+    finally:
+        turn.end()
     result["actions"] = [show(action) for action in steps.actions]
     return _finish(engine, desired, executor, result)
+
+
+def _foreseen(steps: Plan, request: Request) -> dict[str, Any]:
+    result: dict[str, Any] = {"changed": steps.changed, "actions": [show(action) for action in steps.actions]}
+    if request.diff:
+        result["diff"] = steps.diff()
+    return result
 
 
 def _finish(engine: Engine, desired: Desired, executor: Executor, result: dict[str, Any]) -> dict[str, Any]:

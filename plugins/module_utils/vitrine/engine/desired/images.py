@@ -160,7 +160,7 @@ class ImageTask:
         target, by_id = full_name(self.params["repository"], self.params["tag"])
         if by_id:
             raise InvalidInput(f"`repository` must not be an image ID; got: {target}", value=target)
-        image = local_image(self.engine, self.name)
+        image = self.engine.images.find(self.name)
         there = local_image(self.engine, target)
         if there is not None and there.id == image.id:
             return target
@@ -179,7 +179,7 @@ class ImageTask:
         if not self.params["archive_path"]:
             return
         path = expand(self.params["archive_path"])
-        image = local_image(self.engine, self.name)
+        image = self.engine.images.find(self.name)
         reason = archive_reason(path, image.id, self.shown)
         if not reason:
             return

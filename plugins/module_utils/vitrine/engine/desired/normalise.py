@@ -218,7 +218,9 @@ PARSERS: dict[str, Callable[..., Any]] = {
 def _env(params: dict[str, Any]) -> tuple[str, ...]:
     settings: dict[str, str] = {}
     if params.get("env_file"):
-        settings.update(line.split("=", 1) for line in parse.env_file(expand(params["env_file"])))
+        for line in parse.env_file(expand(params["env_file"])):
+            name, _equals, value = line.partition("=")
+            settings[name] = value
     for key, value in (params.get("env") or {}).items():
         if not isinstance(value, str):
             raise InvalidInput(

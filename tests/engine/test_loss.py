@@ -1,0 +1,340 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Kill any process at any instant: the store stays whole, nothing is left, and the same command then succeeds.
+
+The client is killed at the n-th of its system calls that change anything (strace injects the signal), the monitor and
+the init at instants after they were first seen. VITRINE_TEST_LOSS=all takes every call instead of some.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from support.host import Host
+from support.registry import Registry
+from support.traces import Traces, children, comm, until
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace"),
+]
+
+#: What a client does that anybody else can see.
+CALLS = (
+    "mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,link,linkat,symlink,symlinkat,fsync,fdatasync,"
+    "pwrite64,ftruncate,fork,vfork,clone,clone3,execveat,sendto,sendmsg,mount,umount2,flock,setxattr,fsetxattr,kill"
+)
+ALL = os.environ.get("VITRINE_TEST_LOSS") == "all"
+POINTS = 12
+HELLO = ("sh", "-c", "echo hello; exit 3")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("loss")
+
+
+@pytest.fixture(scope="module")
+def host(folder):
+    from support.base_image import busybox_image
+    from vitrine.store import Store
+
+    here = Host(folder / "one")
+    with Store(str(here.root)) as store:
+        busybox_image(store)
+    yield here
+    here.close()
+    Traces(here).gone()
+
+
+@pytest.fixture(scope="module")
+def registry(folder):
+    if shutil.which("docker-registry") is None:
+        pytest.skip("needs docker-registry")
+    (folder / "registry").mkdir()
+    registry = Registry(folder / "registry")
+    yield registry
+    registry.close()
+
+
+@pytest.fixture
+def traces(host):
+    """The host's traces: none before a test, and none after it."""
+    here = Traces(host)
+    here.gone()
+    yield here
+    host.close()
+    host("check")
+    here.gone()
+
+
+def whole(host: Host) -> None:
+    """One command passes, and says that nothing is lost."""
+    result = host.try_("check")
+    assert result.code == 0 and "the store is whole" in result.out, result
+    assert "could not put right" not in result.out, result
+
+
+def calls(host: Host, *words: object) -> int:
+    """How many of CALLS a command makes."""
+    log = host.root.parent / "calls"
+    argv = ["strace", "-qq", "-o", log, "-e", f"trace={CALLS}", "-e", "signal=none", *host.base, *map(str, words)]
+    subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, env=host.env, timeout=60)
+    count = len(log.read_text().splitlines())
+    log.unlink()
+    return count
+
+
+def instants(count: int, points: int = POINTS) -> list[int]:
+    """Some of 1..count, spread evenly, the last one included; all of them if wanted."""
+    if ALL or count <= points:
+        return list(range(1, count + 1))
+    return sorted({1 + round(step * (count - 1) / (points - 1)) for step in range(points)})
+
+
+def killed_at(host: Host, call: int, *words: object) -> bool:
+    """Run a command and kill its process at one of CALLS; returns whether it came so far."""
+    argv = [
+        "strace", "-qq", "-o", "/dev/null", "-e", f"trace={CALLS}", "-e", f"inject={CALLS}:signal=KILL:when={call}",
+        *host.base, *map(str, words),
+    ]  # fmt: skip
+    done = subprocess.run(
+        argv, check=False, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=host.env, timeout=60,
+    )  # fmt: skip
+    return done.returncode == -signal.SIGKILL
+
+
+def no_containers(host: Host) -> None:
+    """Remove what a killed command made before it was killed: it may well have been done."""
+    host.close()
+
+
+# -- run --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [(), ("--rm",), ("-t",), ("--rm", "-v", "/data", "--network", "none")], ids=" ".join)
+def test_a_run_whose_client_is_killed(host, traces, flags):
+    words = ("run", *flags, "busybox", *HELLO)
+    for call in instants(calls(host, *words)):
+        killed_at(host, call, *words)
+        traces.ids()
+        until(lambda: not traces.inits(), 10, "the container did not end")
+        whole(host)
+        traces.gone()
+        if "--rm" in flags:
+            until(lambda: host("ps", "-aq") == "", 5, "the container was not removed")
+            assert not any((host.root / "volumes").iterdir())
+        result = host.try_(*words)
+        assert result.code == 3 and result.out.strip() == "hello", (call, result)
+        no_containers(host)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answer(port: int) -> bytes:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 2) as connection:
+            connection.shutdown(socket.SHUT_WR)
+            return connection.recv(100)
+    except OSError:
+        return b""
+
+
+SERVE = ("sh", "-c", "while :; do echo served | nc -l -p 80; done")
+
+
+def test_a_detached_run_with_a_port_whose_client_is_killed(host, traces):
+    port = free_port()
+    words = ("run", "-d", "--name", "web", "-p", f"127.0.0.1:{port}:80", "busybox", *SERVE)
+    count = calls(host, *words)
+    no_containers(host)
+    for call in instants(count):
+        killed_at(host, call, *words)
+        whole(host)
+        if host("ps", "-q"):  # it was started: then it is all there
+            until(lambda: answer(port) == b"served\n", 5, "nothing answers")
+            host("rm", "-f", "web")
+        else:
+            no_containers(host)
+        traces.gone()
+        host(*words)
+        until(lambda: answer(port) == b"served\n", 5, "nothing answers")
+        host("rm", "-f", "web")
+
+
+def monitor_of(client: subprocess.Popen) -> int:
+    """The pid of the monitor that a client is starting."""
+
+    def look() -> int:
+        for child in children(client.pid):
+            if comm(child) == "vitrine-monitor":
+                return child
+        assert client.poll() is None, "the client ended before it had a monitor"
+        return 0
+
+    return until(look, 10, "no monitor came")
+
+
+@pytest.mark.parametrize("flags", [(), ("--rm",), ("-d",), ("-t",)], ids=" ".join)
+def test_a_run_whose_monitor_is_killed(host, traces, flags):
+    words = ("run", *flags, "busybox", "sh", "-c", "echo hello; sleep 0.05; exit 3")
+    for point in range(POINTS):
+        client = host.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        monitor = monitor_of(client)
+        time.sleep(0.008 * point)
+        try:
+            os.kill(monitor, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        out, err = client.communicate(timeout=20)
+        if client.returncode == 3:
+            assert "hello" in out
+        elif client.returncode == 0:
+            assert flags == ("-d",), (point, out, err)
+        else:
+            assert client.returncode == 125 or "monitor" in err, (point, client.returncode, out, err)
+        whole(host)
+        until(lambda: not traces.inits(), 10, "the container did not end")
+        whole(host)
+        traces.gone()
+        for document in json.loads(host("inspect", *ids)) if (ids := host("ps", "-aq").split()) else ():
+            state = document["State"]
+            assert state["Status"] == "created" or state["ExitCode"] in (3, None), (point, state)
+        assert "--rm" not in flags or not ids
+        result = host.try_(*words)
+        assert result.code == (0 if "-d" in flags else 3), result
+        until(lambda: not host("ps", "-q"), 10)
+        no_containers(host)
+
+
+@pytest.mark.parametrize("flags", [(), ("--rm",), ("-t",)], ids=" ".join)
+def test_a_run_whose_init_is_killed(host, traces, flags):
+    words = ("run", *flags, "busybox", "sh", "-c", "echo hello; sleep 0.05; exit 3")
+    for point in range(POINTS):
+        client = host.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        init = until(traces.inits, 10, "no init came")[0]
+        time.sleep(0.006 * point)
+        try:
+            os.kill(init, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        out, err = client.communicate(timeout=20)
+        assert client.returncode in (3, 125, 137), (point, client.returncode, out, err)
+        assert client.returncode != 125 or err
+        whole(host)
+        traces.gone()
+        assert "--rm" not in flags or not host("ps", "-aq")
+        result = host.try_(*words)
+        assert result.code == 3 and "hello" in result.out, result
+        no_containers(host)
+
+
+# -- a monitor is replaced --------------------------------------------------------------------------------------------
+
+
+def monitor_pid(host: Host, name: str) -> int:
+    """The pid that the record of a container's state tells."""
+    container_id = json.loads(host("inspect", name))[0]["Id"]
+    return json.loads((host.root / "containers" / container_id / "state.json").read_text())["monitor_pid"]
+
+
+def ended(pid: int) -> bool:
+    return comm(pid) != "vitrine-monitor" or not Path(f"/proc/{pid}/exe").is_symlink() or state_of(pid) == "Z"
+
+
+def state_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
+def end_monitor(host: Host, name: str) -> int:
+    """Kill a container's monitor; returns its pid."""
+    pid = monitor_pid(host, name)
+    assert comm(pid) == "vitrine-monitor"
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: ended(pid))
+    return pid
+
+
+COUNT = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); echo line $i; [ $((i % 50)) = 0 ] && sleep 0.01; done"
+
+
+@pytest.mark.parametrize("passing", [("ps",), ("images",), ("exec", "it", "true"), ("logs", "it")], ids=" ".join)
+def test_a_killed_monitor_is_replaced_by_the_next_command(host, traces, passing):
+    port = free_port()
+    script = f"{COUNT} & while :; do echo served | nc -l -p 80; done"
+    host("run", "-d", "--name", "it", "-p", f"127.0.0.1:{port}:80", "busybox", "sh", "-c", script)
+    init = json.loads(host("inspect", "it"))[0]["State"]["Pid"]
+    for _ in range(3):
+        old = end_monitor(host, "it")
+        time.sleep(0.05)  # output comes meanwhile, and waits
+        host(*passing)
+        new = monitor_pid(host, "it")
+        assert new != old and comm(new) == "vitrine-monitor"
+        assert json.loads(host("inspect", "it"))[0]["State"]["Pid"] == init
+        until(lambda: answer(port) == b"served\n", 5, "the published port does not answer")
+        before = host("logs", "it").count("\n")
+        until(lambda before=before: host("logs", "it").count("\n") > before, 10, "the logs do not go on")
+    numbers = [int(line.split()[1]) for line in host("logs", "it").splitlines()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    host("stop", "-t", "1", "it")
+    assert json.loads(host("inspect", "it"))[0]["State"]["Status"] == "exited"
+    host("start", "it")
+    until(lambda: answer(port) == b"served\n", 5, "the published port does not answer")
+    host("rm", "-f", "it")
+
+
+def test_a_port_that_was_chosen_stays_the_same(host, traces):
+    host("run", "-d", "--name", "it", "-p", "127.0.0.1::80", "busybox", *SERVE)
+    port = int(host("inspect", "it", "--format", "json") and published(host, "it"))
+    until(lambda: answer(port) == b"served\n", 5)
+    end_monitor(host, "it")
+    host("ps")
+    assert published(host, "it") == port
+    until(lambda: answer(port) == b"served\n", 5)
+    other = host.try_("run", "-d", "-p", f"127.0.0.1:{port}:80", "busybox", "true")
+    assert other.code == 125 and str(port) in other.err, other
+
+
+def published(host: Host, name: str) -> int:
+    return int(json.loads(host("inspect", name))[0]["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"])
+
+
+def test_an_end_that_nobody_saw_is_unknown(host, traces):
+    host("run", "-d", "--name", "it", "busybox", "sleep", "1000")
+    init = json.loads(host("inspect", "it"))[0]["State"]["Pid"]
+    end_monitor(host, "it")
+    os.kill(init, signal.SIGKILL)
+    until(lambda: not traces.inits())
+    state = json.loads(host("inspect", "it"))[0]["State"]
+    assert state["Status"] == "exited" and state["ExitCode"] is None and state["Error"]
+    host("start", "it")
+    assert json.loads(host("inspect", "it"))[0]["State"]["Running"]
+
+
+@pytest.mark.parametrize("verb", [("stop", "-t", "0"), ("kill",), ("rm", "-f"), ("restart", "-t", "0")], ids=" ".join)
+def test_a_container_without_monitor_obeys(host, traces, verb):
+    host("run", "-d", "--name", "it", "busybox", "sleep", "1000")
+    end_monitor(host, "it")
+    host(*verb, "it")
+    if verb[0] == "restart":
+        assert json.loads(host("inspect", "it"))[0]["State"]["Running"]
+    else:
+        until(lambda: not host("ps", "-q"), 10, "it still runs")
