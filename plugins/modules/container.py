@@ -127,7 +127,7 @@ options:
       - device
   dns_opts:
     description:
-      - Options of the resolver, as in V(resolv.conf\(5\)).
+      - Options of the resolver, as in C(/etc/resolv.conf).
     type: list
     elements: str
     aliases:
@@ -580,6 +580,12 @@ container:
       Pid: 4711
     NetworkSettings:
       IPAddress: 10.88.0.2
+  contains:
+    Output:
+      description: What the container wrote, on both streams.
+      returned: O(detach=false)
+      type: str
+      sample: total 0
 actions:
   description:
     - What was done, or in check mode would be done, in order.

@@ -67,6 +67,8 @@ class EngineAction(ActionBase):
                 return result
             except NotThisWay as reason:
                 display.vv(f"vitrine: {reason}; the module goes Ansible's usual way")
+        environment = {provision.FOLDER_VARIABLE: FOLDER}
+        self._task.environment = [*(self._task.environment or ()), environment]
         result.update(self._execute_module(task_vars=task_vars, wrap_async=wrap_async))
         return result
 
@@ -105,11 +107,22 @@ class EngineAction(ActionBase):
         return answer
 
     def _ask(self, request: bytes, task_vars: dict[str, Any], keep: bool) -> dict[str, Any]:
-        """One remote command; two, when the target has no such engine yet."""
+        """One remote command; more, when the target has no such engine yet, or no Python package that it needs."""
         command = self._command(task_vars)
         absent, answer = self._exchange(command, START + request)
-        if absent is None:
+        if absent is not None:
+            return self._send(command, absent, request, keep)
+        if answer.get("error_kind") != "DependencyMissing":
             return answer
+        facts, _none = self._exchange(command, provision.first_line(provision.start_program("/nowhere")))
+        if facts is None or not packages.collect(facts["lacking"], tuple(facts["python"])):
+            return answer
+        again = self._send(command, facts, request, keep)
+        again["changed"] = bool(again.get("changed") or answer.get("changed"))
+        return again
+
+    def _send(self, command: str, absent: dict[str, Any], request: bytes, keep: bool) -> dict[str, Any]:
+        """Send the engine, and what the target's Python lacks if we have it, and the request behind them."""
         version = tuple(absent["python"])
         if version < MINIMUM:
             raise Refused(
@@ -125,8 +138,8 @@ class EngineAction(ActionBase):
         program = provision.first_line(provision.receive_program())
         display.vv(f"vitrine: sending the engine to {FOLDER} ({len(engine) + len(more)} bytes)")
         data = b"".join((program, json.dumps(header).encode(), b"\n", engine, more, request))
-        absent, answer = self._exchange(command, data)
-        if absent is not None:
+        absent_still, answer = self._exchange(command, data)
+        if absent_still is not None:
             raise Refused(f"the engine was sent to {FOLDER}, yet it is not there")
         return answer
 

@@ -7,6 +7,8 @@ Ansible finds a module's helpers by reading its imports, not by running them. Wr
 fails when a file is missing.
 """
 
+# pylint: disable=unused-import
+
 from __future__ import annotations
 
 from .provision import sources
@@ -67,6 +69,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.inspect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.parse  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.paths  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.rpmdb  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.sessions  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.spec  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.starting  # noqa: F401
@@ -93,7 +96,6 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.prctl  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.process  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.syscall  # noqa: F401
-    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.xattr  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.files  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.firewalls  # noqa: F401

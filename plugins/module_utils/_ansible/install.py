@@ -107,6 +107,23 @@ def install(folder: str, engine: bytes, packages: bytes = b"") -> None:
     clean(base, folder)
 
 
+def add_packages(folder: str, packages: bytes) -> None:
+    """Give an engine that is there the Python packages that its host turned out to lack."""
+    import shutil
+    import tempfile
+
+    place = os.path.join(folder, "site-packages")
+    fresh = tempfile.mkdtemp(prefix=".new-", dir=os.path.dirname(folder))
+    try:
+        os.chmod(fresh, 0o755)
+        unpack(packages, fresh)
+        if not os.path.isdir(place):
+            os.rename(fresh, place)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    _sync_folder(folder)
+
+
 def _in_use(base: str) -> set[str]:
     """Folders that a running process names on its command line: monitors of running containers do."""
     used = set()
@@ -171,6 +188,8 @@ def receive() -> None:
     if header["keep"]:
         if not os.path.isdir(header["folder"]):
             install(header["folder"], engine, packages)
+        elif packages:
+            add_packages(header["folder"], packages)
         serve(header["folder"])
         return
     sys.dont_write_bytecode = True

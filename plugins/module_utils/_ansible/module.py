@@ -41,8 +41,7 @@ def run_module(name: str) -> NoReturn:
     module = AnsibleModule(supports_check_mode=True, **specification(name, on_target=True))
     if os.geteuid() != 0:
         module.fail_json(msg=install.NOT_ROOT.format(os.geteuid()), error_kind="HostError")
-    files = bundle.sources()
-    folder = provision.folder(files)
+    folder = os.environ.get(provision.FOLDER_VARIABLE) or provision.folder(bundle.sources())
     request = {
         "module": name,
         "params": module.params,
@@ -53,10 +52,12 @@ def run_module(name: str) -> NoReturn:
     temporary = None
     try:
         if not os.path.isdir(folder):
+            files = bundle.sources()
             if module.check_mode:
                 folder = temporary = tempfile.mkdtemp(prefix="vitrine-check-")
                 install.unpack(provision.pack(files), folder)
             else:
+                folder = provision.folder(files)
                 install.install(folder, provision.pack(files))
         result = _ask(module, folder, request)
     except OSError as error:
