@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -70,10 +71,18 @@ def base_image(store) -> str:
     return image_id
 
 
+def _interpreter(program: bytes) -> bool:
+    """Whether a 64-bit ELF program needs a dynamic linker: it has a segment of type PT_INTERP (elf(5))."""
+    order = "<" if program[5] == 1 else ">"
+    (offset,) = struct.unpack_from(order + "Q", program, 32)
+    size, count = struct.unpack_from(order + "HH", program, 54)
+    return any(struct.unpack_from(order + "I", program, offset + size * number) == (3,) for number in range(count))
+
+
 def busybox_image(store, *, applets: bool = True) -> str:
     """The id of an image with nothing but a static busybox and its names, users and directories."""
     program = shutil.which("busybox")
-    if program is None or b"dynamic" in subprocess.run(["file", "-L", program], capture_output=True).stdout:
+    if program is None or _interpreter(Path(program).read_bytes()):
         raise RuntimeError("install busybox-static")
     with tempfile.TemporaryDirectory(prefix="vitrine-busybox-") as folder:
         root = Path(folder, "root")
