@@ -68,8 +68,9 @@ controller_python() {
 # Make (once) a virtual environment $venv that holds the Python packages that a requirements file names.
 make_venv() {
     requirements=$1
-    venv=${VITRINE_VENV:-$root/.cache/venv}
-    stamp=$venv/$(cksum <"$requirements" | tr -d ' ').stamp
+    stamp=$(cksum <"$requirements" | cut -d ' ' -f 1)
+    venv=${VITRINE_VENV:-$root/.cache/venv-$stamp}
+    stamp=$venv/complete
     [ -e "$stamp" ] && return 0
     controller_python
     say "making a Python environment in $venv"
