@@ -20,6 +20,8 @@ Ansible finds a module's helpers by reading its imports, not by running them. Wr
 fails when a file is missing.
 """
 
+# pylint: disable=unused-import
+
 from __future__ import annotations
 
 from .provision import sources

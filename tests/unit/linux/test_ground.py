@@ -139,8 +139,7 @@ def test_a_process_is_known_by_its_start_too():
     assert not process.alive(child.pid, started)  # a zombie is no living process
     child.stdin.close()
     child.wait()
-    assert process.start_time(child.pid) is None and process.identity(child.pid) is None
-    assert process.identity(os.getpid()).boot_id == process.boot_id()
+    assert process.start_time(child.pid) is None
 
 
 def test_features_can_be_switched_off(monkeypatch):
@@ -153,10 +152,11 @@ def test_features_can_be_switched_off(monkeypatch):
     features.set_without(before)
 
 
-def test_capability_masks():
-    assert caps.mask(["CAP_CHOWN", "CAP_SYS_ADMIN"]) == 1 | 1 << 21
-    assert caps.names(1 | 1 << 40 | 1 << 60) == ["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE", "CAP_60"]
+def test_capabilities_of_this_kernel():
     assert 20 < caps.last() < 64
+    assert caps.NUMBERS["CAP_CHECKPOINT_RESTORE"] == 40
+    effective, permitted, _inheritable = caps.get()
+    assert effective & ~permitted == 0
 
 
 class Calls(list):
