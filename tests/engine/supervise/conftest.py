@@ -177,10 +177,10 @@ class Box:
 
     def clean(self):
         """Whatever a failed test left: end it, without the code under test where that is possible."""
-        if not self.launched:
+        if not self.request:
             return
         known = state.observe(self.state_path, self.run_dir)
-        if self.launched.attach_fd >= 0:
+        if self.launched and self.launched.attach_fd >= 0:
             os.close(self.launched.attach_fd)
             self.launched = self.launched.replace(attach_fd=-1)
         if known["status"] not in ("created", "exited") or known["monitored"]:
