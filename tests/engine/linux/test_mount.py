@@ -173,3 +173,25 @@ print(json.dumps([*json.loads(os.read(out, 100)), status >> 8, clone.single_thre
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0] == 1
     assert json.loads(done.stdout)[2:] == [3, True]
+
+
+@pytest.mark.parametrize("without", [[], ["openat2"]])
+@pytest.mark.parametrize("place", ["target", "target/below", "target/below/further"])
+def test_a_tree_with_a_mount_in_it_is_not_removed_through_the_mount(tmp_path, without, place):
+    """A bind of the same file system has the same device: only the mount itself tells it apart."""
+    code = """
+from vitrine.linux import fs
+os.makedirs(d + "/PLACE")
+mount.mount(d + "/precious", d + "/PLACE", None, mount.MS_BIND)
+try:
+    fs.remove_tree(d + "/target")
+    print("removed")
+except OSError as error:
+    print(error.errno)
+""".replace("PLACE", place)
+    (tmp_path / "precious" / "folder").mkdir(parents=True)
+    (tmp_path / "precious" / "folder" / "file").write_text("")
+    argv = [sys.executable, "-c", PRELUDE % str(ENGINE) + code, json.dumps(without), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout == "16\n"
+    assert (tmp_path / "precious" / "folder" / "file").exists()

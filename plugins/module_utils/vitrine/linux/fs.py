@@ -9,11 +9,14 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import time
 
 from .features import has
+from .syscall import syscall
 
 FICLONE = 0x40049409
+RESOLVE_NO_XDEV, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH = 1, 4, 8  # openat2(2)
 _CHUNK = 1 << 20
 _NOT_THIS_WAY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
@@ -72,8 +75,8 @@ def read_file(path: str, limit: int = 1 << 20) -> bytes:
 def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:
     """Remove a file or a directory with all below it. Links are removed, never followed.
 
-    What vanishes meanwhile is fine. Does not go into other file systems: a mount that is in the way is EBUSY and not
-    emptied. Any depth. Raises OSError for what cannot be removed.
+    What vanishes meanwhile is fine. Never goes into a mount, a bind of the same file system included: that is EBUSY,
+    and nothing of it is touched. Any depth. Raises OSError for what cannot be removed.
     """
     try:
         os.unlink(path, dir_fd=dir_fd)
@@ -82,19 +85,54 @@ def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:
         return
     except (IsADirectoryError, PermissionError):
         pass
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    folder, name = os.path.split(os.fsencode(path).rstrip(b"/"))
+    if name in (b"", b".", b".."):
+        raise OSError(errno.EINVAL, "not the name of a directory", os.fsdecode(path))
     try:
-        fd = os.open(path, flags, dir_fd=dir_fd)
+        parent = os.open(folder or b".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
     except FileNotFoundError:
         return
     try:
-        _empty(fd, os.fstat(fd).st_dev)
-    finally:
-        os.close(fd)
-    try:
-        os.rmdir(path, dir_fd=dir_fd)
+        top = _open_below(parent, name)
+        try:
+            _empty(top)
+        finally:
+            os.close(top)
+        os.rmdir(name, dir_fd=parent)
     except FileNotFoundError:
         pass
+    finally:
+        os.close(parent)
+
+
+def _open_below(parent: int, name: bytes) -> int:
+    """Open a directory that is in parent and not mounted there. Raises OSError(EBUSY) for a mount."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    if has("openat2"):
+        how = struct.pack("=3Q", flags, 0, RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH)
+        try:
+            return syscall("openat2", parent, name, how, len(how))
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                raise OSError(errno.EBUSY, "a mount is in the way", os.fsdecode(name)) from None
+            raise
+    fd = os.open(name, flags, dir_fd=parent)
+    if _mount_of(fd) != _mount_of(parent):
+        os.close(fd)
+        raise OSError(errno.EBUSY, "a mount is in the way", os.fsdecode(name))
+    return fd
+
+
+def _mount_of(fd: int) -> tuple[int, bytes]:
+    """What tells mounts apart: the device, and the mount's id where procfs says it (Linux 3.15)."""
+    with open(f"/proc/self/fdinfo/{fd}", "rb", buffering=0) as file:
+        lines = [line for line in file.read(4096).splitlines() if line.startswith(b"mnt_id:")]
+    return os.fstat(fd).st_dev, b"".join(lines)
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _unlink_files(fd: int) -> list[bytes]:
@@ -113,35 +151,36 @@ def _unlink_files(fd: int) -> list[bytes]:
     return folders
 
 
-def _empty(top: int, device: int) -> None:
+def _empty(top: int) -> None:
     """Remove all below the open directory, with one descriptor open at a time: depth is limited by nothing."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     current = os.dup(top)
-    way: list[bytes] = []  # names from top to current
+    way: list[tuple[bytes, tuple[int, int]]] = []  # from top to current: each name, and the directory it is in
     pending = [_unlink_files(current)]  # for each directory on the way: those in it that are still to be emptied
     try:
         while pending:
             if pending[-1]:
                 name = pending[-1].pop()
                 try:
-                    child = os.open(name, flags, dir_fd=current)
+                    child = _open_below(current, name)
                 except FileNotFoundError:
                     continue
+                way.append((name, _identity(current)))
                 os.close(current)
                 current = child
-                way.append(name)
-                if os.fstat(current).st_dev != device:
-                    raise OSError(errno.EBUSY, "a mount is in the way", os.fsdecode(b"/".join(way)))
                 pending.append(_unlink_files(current))
                 continue
             pending.pop()
             if not way:
                 return
+            name, expected = way.pop()
             parent = os.open("..", flags, dir_fd=current)
             os.close(current)
             current = parent
+            if _identity(current) != expected:  # somebody moved it: what is above it now is not ours to empty
+                raise OSError(errno.EBUSY, "a directory was moved while it was being removed", os.fsdecode(name))
             try:
-                os.rmdir(way.pop(), dir_fd=current)
+                os.rmdir(name, dir_fd=current)
             except FileNotFoundError:
                 pass
     finally:
