@@ -209,11 +209,19 @@ class Containers:
         return cgroups.compile({}, Paths(self.engine, container_id).cgroup, cgroups.detect())
 
     def kill(self, name: str, signum: int = 9) -> None:
-        """Send a signal to a container's first process. Raises Conflict when it does not run."""
-        from ..supervise.stop import signal
+        """Send a signal to a container's first process. Raises Conflict when it does not run.
+
+        As docker: after one that is meant to end it, no restart policy brings the container back.
+        """
+        from ..supervise.stop import request_stop, signal
+        from . import bundle
 
         record = self.record(name)
         observed = self.running(record)
+        stops = bundle.stop_signal(ContainerSpec.from_json(record.spec), self.image_config(record.image_id))
+        if signum in (9, stops):
+            self.engine.store.containers.update(record.id, desired="stopped")
+            request_stop(Paths(self.engine, record.id).run)
         signal(observed, signum)
 
     def running(self, record: Any) -> dict[str, Any]:
@@ -273,7 +281,10 @@ class Containers:
                         f"container {record.name!r} is running", hint="stop it first, or use force", value=record.name
                     )
                 self._stop(record, 0, kill=True)
+            orphaned = self.engine.system.release(record.id)
             self.discard(record, volumes=volumes)
+        if orphaned:
+            self.engine.system.sweep_network()
         return record.id
 
     def discard(self, record: Any, *, volumes: bool) -> None:
