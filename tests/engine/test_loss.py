@@ -22,7 +22,7 @@ import pytest
 
 from support.host import Host
 from support.registry import Registry
-from support.traces import Traces, children, comm, until
+from support.traces import Traces, children, comm, ended, until
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -253,17 +253,6 @@ def monitor_pid(host: Host, name: str) -> int:
     return json.loads((host.root / "containers" / container_id / "state.json").read_text())["monitor_pid"]
 
 
-def ended(pid: int) -> bool:
-    return comm(pid) != "vitrine-monitor" or not Path(f"/proc/{pid}/exe").is_symlink() or state_of(pid) == "Z"
-
-
-def state_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return "Z"
-
-
 def end_monitor(host: Host, name: str) -> int:
     """Kill a container's monitor; returns its pid."""
     pid = monitor_pid(host, name)
@@ -303,7 +292,7 @@ def test_a_killed_monitor_is_replaced_by_the_next_command(host, traces, passing)
 
 def test_a_port_that_was_chosen_stays_the_same(host, traces):
     host("run", "-d", "--name", "it", "-p", "127.0.0.1::80", "busybox", *SERVE)
-    port = int(host("inspect", "it", "--format", "json") and published(host, "it"))
+    port = published(host, "it")
     until(lambda: answer(port) == b"served\n", 5)
     end_monitor(host, "it")
     host("ps")

@@ -36,6 +36,14 @@ def comm(pid: int) -> str:
         return ""
 
 
+def ended(pid: int) -> bool:
+    """Whether a process is no more, waited for or not."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def children(pid: int) -> list[int]:
     """The children that a living process's main thread made."""
     try:
@@ -77,7 +85,10 @@ class Traces:
         return sorted(found)
 
     def processes(self) -> list[str]:
-        """Living processes that belong to this root: by command line, by cgroup, or by what they have open."""
+        """Living processes that belong to this root: by command line, by cgroup, or by what they have open.
+
+        Those that have ended, and whose new parent has not waited for them yet, are nobody's to remove.
+        """
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             if int(pid) == os.getpid():
@@ -88,7 +99,8 @@ class Traces:
                 opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
             except OSError:
                 continue
-            if words and any(self.folder in text for text in (words, *opened)) or f"/{self.settings.tag}/" in groups:
+            here = any(self.folder in text for text in (words, *opened)) or f"/{self.settings.tag}/" in groups
+            if here and not ended(int(pid)):
                 found.append(f"{pid} {comm(int(pid))} {words}")
         return found
 

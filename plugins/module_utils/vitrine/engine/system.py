@@ -60,7 +60,7 @@ class System:
             elif os.path.exists(f"{Paths(self.engine, name).folder}/{OWNER}"):
                 self._try(done, self._remove_abandoned, name)
         if done:
-            self._try(done, self._sweep_network, "")
+            self._try(done, self._swept, "")
         return done
 
     @staticmethod
@@ -70,14 +70,17 @@ class System:
         except (VitrineError, OSError) as error:
             done.append(f"could not put right what is left of {name[:12] or 'the network'}: {error}")
 
-    def _sweep_network(self, _name: str) -> list[str]:
+    def _swept(self, _name: str) -> list[str]:
+        self.sweep_network()
+        return []
+
+    def sweep_network(self) -> None:
         """Take back what dead containers had of the bridge and the packet filter; with the last one, all of it."""
         from ..network import links
 
         settings = self.engine.settings
         names = {"bridge": settings.bridge, "table": settings.table}
         links.sweep(names, set(self._folders(settings.run_root)), f"{settings.run_root}/network.lock")
-        return []
 
     @staticmethod
     def _folders(path: str) -> list[str]:
@@ -166,6 +169,17 @@ class System:
             self.engine.containers.discard(record, volumes=True)
         finally:
             os.close(held)
+
+    def release(self, container_id: str) -> bool:
+        """Release what a container that does not run still holds because its monitor was killed; returns if it was.
+
+        The caller has the container's lock.
+        """
+        paths = Paths(self.engine, container_id)
+        if os.path.isdir(paths.run) and not states.monitor_alive(paths.run) and os.listdir(paths.run) != [states.LOCK]:
+            self._clean(paths)
+            return True
+        return False
 
     def _clean(self, paths: Paths) -> None:
         """Release the kernel objects that a container's name leads to."""
