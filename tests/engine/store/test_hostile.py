@@ -117,7 +117,7 @@ def test_hard_link_then_write_makes_a_new_file(store) -> None:
 
 
 def test_whiteouts_do_not_reach_out(store, outside) -> None:
-    attempt(store, link(b"out", outside), Entry(b"out/.wh.shadow"), Entry(b"out/.wh..wh.opq"))
+    attempt(store, link(b"out", outside), Entry(b"out/.wh.shadow"), Entry(b"out/.wh..wh..opq"))
     for name in (b".wh.", b".wh..", b".wh...", b"a/.wh..."):
         assert attempt(store, Entry(name)) == {}
 

@@ -155,7 +155,7 @@ def test_whiteouts_and_opaque_directories_of_pulled_layers(make_store, tmp_path,
             Entry(b".wh.gone"),
             Entry(b"o", b"5", 0o700),
             Entry(b"o/new"),
-            Entry(b"o/.wh..wh.opq"),
+            Entry(b"o/.wh..wh..opq"),
             Entry(b".wh.kind"),
             Entry(b"kind"),
             Entry(b".wh.never"),
@@ -450,7 +450,7 @@ def test_aufs_keeps_image_layers_as_they_are(make_store, tmp_path, monkeypatch) 
     data = archive_of(
         Entry(b"d", b"5", 0o755),
         Entry(b"d/.wh.one"),
-        Entry(b"d/.wh..wh.opq"),
+        Entry(b"d/.wh..wh..opq"),
         Entry(b".wh.gone"),
         Entry(b".wh..wh.plnk", b"5"),
         (Entry(b".wh..wh.plnk/1.2"), b"linked"),
@@ -460,7 +460,7 @@ def test_aufs_keeps_image_layers_as_they_are(make_store, tmp_path, monkeypatch) 
     top = unpack(store, data, base.chain_id)
     path = store.layers.path(top.chain_id)
     assert sorted(os.listdir(path)) == [".wh.gone", "d", "x"]
-    assert sorted(os.listdir(path + "/d")) == [".wh..wh.opq", ".wh.one"]
+    assert sorted(os.listdir(path + "/d")) == [".wh..wh..opq", ".wh.one"]
     assert Path(path, "x").read_bytes() == b"linked"
     plan = store.layers.prepare_root(made(tmp_path / "c"), top.chain_id)
     assert aufs.branches(plan) == [

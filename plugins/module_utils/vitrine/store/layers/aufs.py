@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Layers by aufs, for kernels that have it and no usable overlay: Debian 7-8, Ubuntu 14.04-20.04, aufs-dkms.
 
-Layer directories are branches: whiteouts are files ".wh.<name>", an opaque directory holds ".wh..wh.opq". Lower
+Layer directories are branches: whiteouts are files ".wh.<name>", an opaque directory holds ".wh..wh..opq". Lower
 branches are mounted "ro+wh", or aufs would not look at their whiteouts (aufs manual, "Branch Syntax").
 """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FILE, HARDLINK, SYMLINK, CHARACTER, BLOCK, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 
 WHITEOUT = b".wh."
-OPAQUE = b".wh..wh.opq"
+OPAQUE = b".wh..wh..opq"
 # Names that aufs keeps for itself at the top of a branch; in a layer only OPAQUE has a meaning.
 AUFS_PRIVATE = b".wh..wh."
 PSEUDO_LINKS = b".wh..wh.plnk"

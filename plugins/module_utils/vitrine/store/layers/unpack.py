@@ -8,7 +8,7 @@ made: a directory component that is a link is resolved as it would be inside the
 RESOLVE_IN_ROOT, so that it cannot lead out. Whiteouts become what the layer's format wants:
 
     overlay   character device 0:0 of the hidden name; attribute trusted.overlay.opaque on the directory
-    aufs      empty file ".wh.<name>"; empty file ".wh..wh.opq" in the directory
+    aufs      empty file ".wh.<name>"; empty file ".wh..wh..opq" in the directory
 
 Must run with umask 0 (modes are given when files are made, which saves a call for each).
 """
