@@ -114,7 +114,7 @@ class EngineAction(ActionBase):
             return self._send(command, absent, request, keep)
         if answer.get("error_kind") != "DependencyMissing":
             return answer
-        facts, _none = self._exchange(command, provision.first_line(provision.start_program("/nowhere")))
+        facts, _none = self._exchange(command, provision.first_line(provision.start_program(provision.NO_FOLDER)))
         if facts is None or not packages.collect(facts["lacking"], tuple(facts["python"])):
             return answer
         again = self._send(command, facts, request, keep)

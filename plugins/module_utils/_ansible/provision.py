@@ -19,6 +19,7 @@ BASE = "/var/lib/vitrine-engine"
 ANSWER = "VITRINE-ANSWER "
 ABSENT = "VITRINE-ABSENT "
 PACKAGES = ("requests", "pyroute2")
+NO_FOLDER = "/dev/null/none"  # can never be: asking for an engine there asks for the target's facts
 # By this variable an action plugin spares the module the reading of all sources for their digest.
 FOLDER_VARIABLE = "VITRINE_ENGINE_FOLDER"
 # The program comes as the first line of standard input: no shell ever sees it, and no length limit holds for it.
