@@ -48,6 +48,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bootstrap  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.builds  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bundle  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.checks  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.commits  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.containers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.copies  # noqa: F401
