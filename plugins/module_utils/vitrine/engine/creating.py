@@ -11,7 +11,7 @@ import os
 import time
 
 from ..linux.fs import lock, remove_tree, write_atomic
-from . import bundle, inspect
+from . import bundle, checks, inspect
 from .paths import DOOMED, Paths
 from .spec import ContainerSpec, Mount, Port
 
@@ -113,6 +113,7 @@ def _doom(folder: str, volumes: list[str]) -> bool:
 
 def _check(spec: ContainerSpec, image: dict[str, Any]) -> None:
     """Find now what would only fail at the start. Raises InvalidInput."""
+    checks.check(spec)
     bundle.arguments(spec, image)
     bundle.resources(spec, [])
     bundle.Security(spec.security_opts, spec.privileged).seccomp_profile()

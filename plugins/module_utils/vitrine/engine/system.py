@@ -105,8 +105,13 @@ class System:
                 return []
             observed = states.observe(paths.state, paths.run)
             if observed["status"] in ("running", "paused"):
-                self._adopt(container_id, observed)
-                return [f"gave the running container {container_id[:12]} a new monitor"]
+                try:
+                    self._adopt(container_id, observed)
+                    return [f"gave the running container {container_id[:12]} a new monitor"]
+                except VitrineError:
+                    observed = states.observe(paths.state, paths.run)
+                    if observed["status"] in ("running", "paused"):
+                        raise  # else it has ended meanwhile
             return self._bury(paths, observed)
         finally:
             os.close(held)
@@ -237,7 +242,7 @@ class System:
         from .. import host
 
         return {
-            "host": host.check(),
+            "host": host.check(self.engine.settings.root),
             "reconciled": self.reconcile(),
             "store": self.engine.store.verify(repair=repair),
         }
@@ -274,7 +279,7 @@ class System:
     def info(self) -> dict[str, Any]:
         """What this engine and host have, in the words of docker's info."""
         uname = os.uname()
-        rows = self.engine.containers.list(everything=True)
+        rows = self.engine.containers.all(everything=True)
         states_seen = [observed["status"] for _record, _spec, observed in rows]
         layout = cgroups.detect()
         return {

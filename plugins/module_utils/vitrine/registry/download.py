@@ -118,12 +118,14 @@ class _Download:
             raise self._too_long(writer.offset)
         transport = self.session.transport
         attempt = 0
+        furthest = writer.offset
         while writer.offset < size:
-            before = writer.offset
             broken = self._attempt()
             if broken is None:
                 break
-            attempt = 1 if writer.offset > before else attempt + 1
+            # who begins again and again comes no further
+            attempt = 1 if writer.offset > furthest else attempt + 1
+            furthest = max(furthest, writer.offset)
             wait = transport.policy.delay(attempt)
             if wait is None:
                 raise broken

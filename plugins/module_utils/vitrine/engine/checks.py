@@ -1,0 +1,69 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a container's spec may say, whoever wrote it: found out before anything is made, not when it starts."""
+
+from __future__ import annotations
+
+import re
+
+from ..errors import InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .spec import ContainerSpec
+
+# field -> (the words it may be, besides container:NAME where that is allowed, whether that is)
+_MODES = {
+    "network_mode": (("bridge", "default", "host", "none"), True),
+    "pid_mode": (("", "private", "host"), True),
+    "ipc_mode": (("", "private", "shareable", "none", "host"), True),
+    "uts": (("", "private", "host"), False),
+}
+# field -> (least, most); None is not given
+_RANGES = {
+    "blkio_weight": (10, 1000),
+    "memory_swappiness": (0, 100),
+    "oom_score_adj": (-1000, 1000),
+    "cpu_shares": (2, 262144),
+    "cpu_period": (1000, 1000000),
+    "stop_timeout": (-1, 1 << 31),
+}
+_HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?\Z")
+
+
+def check(spec: ContainerSpec) -> None:
+    """Raise InvalidInput for the first value that no container can have."""
+    for field, (words, joins) in _MODES.items():
+        value = getattr(spec, field)
+        if value in words or (joins and value.startswith("container:") and value != "container:"):
+            continue
+        choices = [word for word in words if word] + (["container:NAME"] if joins else [])
+        raise InvalidInput(f"invalid {field} {value!r}", hint=f"use {', '.join(choices)}", value=value)
+    for field, (least, most) in _RANGES.items():
+        number = getattr(spec, field)
+        # 0 is docker's way to leave these to the kernel
+        if number is None or least <= number <= most or (number == 0 and field.startswith(("blkio", "cpu"))):
+            continue
+        raise InvalidInput(f"invalid {field} {number}", hint=f"use a number from {least} to {most}", value=number)
+    for field in ("hostname", "domainname"):
+        name = getattr(spec, field)
+        if name and not _HOSTNAME.match(name):
+            raise InvalidInput(
+                f"invalid {field} {name!r}",
+                hint="use up to 64 letters, digits, '-', '_' and '.', beginning and ending with a letter or a digit",
+                value=name,
+            )
+    for server in spec.dns_servers:
+        _address(server)
+
+
+def _address(text: str) -> None:
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise InvalidInput(
+            f"invalid DNS server {text!r}", hint="write its IP address, such as 192.0.2.53", value=text
+        ) from None
