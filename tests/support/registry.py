@@ -25,6 +25,7 @@ class Registry:
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": True}},
             "storage": {"filesystem": {"rootdirectory": str(self.data)}},
+            "compatibility": {"schema1": {"enabled": True}},  # so that old manifests can be put there and refused by us
             "http": {"addr": self.host, **({"tls": tls} if tls else {})},
         }
         if htpasswd:

@@ -12,7 +12,7 @@ import os
 import tarfile
 import tempfile
 
-from ..errors import ContentMismatch, InvalidInput
+from ..errors import ContentMismatch, InvalidInput, UnsupportedContent
 from ..oci import digest as digests
 from ..oci import manifest as manifests
 from ..oci import media, platform
@@ -39,7 +39,8 @@ def image_manifest(engine: Engine, image: Any, image_format: str) -> tuple[bytes
     """The manifest to give away with an image: (bytes, media type, the same parsed).
 
     The one that it came with, when the format fits (image_format "" always fits) and its blobs are here; else a new
-    one of locally made blobs.
+    one, of docker's format unless that has no word for what a layer is compressed with. Raises UnsupportedContent
+    when it should be of docker's format all the same.
     """
     store = engine.store
     if image.manifest is not None:
@@ -54,7 +55,14 @@ def image_manifest(engine: Engine, image: Any, image_format: str) -> tuple[bytes
         digest, size, media_type = store.layers.ensure_blob(chain_id)
         layers.append(Descriptor(media_type, digest, size))
     config = Descriptor(media.OCI_CONFIG, image.id, len(image.config))
-    made = manifests.make(config, layers, image_format or "docker")
+    zstd = any(media.compression(layer.media_type) == "zstd" for layer in layers)
+    if zstd and image_format == "docker":
+        raise UnsupportedContent(
+            "a layer of the image is compressed with zstd, which docker's format cannot say",
+            hint="use the format oci",
+            value=image_format,
+        )
+    made = manifests.make(config, layers, image_format or ("oci" if zstd else "docker"))
     return made.to_json(), made.media_type, made
 
 
@@ -98,12 +106,13 @@ def save(engine: Engine, texts: list[str], file: BinaryIO, image_format: str) ->
         image = engine.images.find(text)
         images[image.id] = image
         kept = names.setdefault(image.id, [])
-        if not image.id.partition(":")[2].startswith(text.rpartition(":")[2]):
-            kept.append(references.parse(text).canonical)
+        name = engine.images.name_in(text, image)
+        if name and name not in kept:
+            kept.append(name)
     writer = _Writer(file)
     index, listing = [], []
     for image in images.values():
-        data, media_type, parsed = image_manifest(engine, image, image_format if image_format == "oci" else "docker")
+        data, media_type, parsed = image_manifest(engine, image, image_format if image_format == "oci" else "")
         digest = digests.of(data)
         for layer in parsed.layers:
             with open(engine.store.blobs.path(layer.digest), "rb") as blob:

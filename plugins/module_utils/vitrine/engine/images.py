@@ -37,6 +37,11 @@ class Images:
         """The store's image of a reference, an id or the beginning of one. Raises ImageNotFound."""
         return self.engine.store.images.resolve(text)
 
+    def name_in(self, text: str, image: Any) -> str:
+        """The canonical name by which text found an image; "" when that was its id or a digest."""
+        canonical = _canonical(text)
+        return canonical if canonical in self.engine.store.images.names(image.id) else ""
+
     def exists(self, text: str) -> bool:
         """Whether find would find it."""
         try:
@@ -51,12 +56,13 @@ class Images:
         """The image of that name, pulled when the policy says so and the name is no id. Raises ImageNotFound."""
         if pull not in PULL_POLICIES:
             raise InvalidInput(f"invalid pull policy {pull!r}", hint="use always, missing or never", value=pull)
+        if platform:
+            platforms.parse(platform)
         try:
             found = self.find(text)
         except ImageNotFound:
             found = None
-        is_id = found is not None and found.id.partition(":")[2].startswith(text.rpartition(":")[2])
-        if found is not None and (pull != "always" or is_id):
+        if found is not None and (pull != "always" or not (self.name_in(text, found) or "@" in text)):
             return found
         if pull == "never":
             reference = references.parse(text)
@@ -83,7 +89,7 @@ class Images:
             parent=image.parent or "",
         )
 
-    def list(self, *, everything: bool = False) -> list[dict[str, Any]]:
+    def all(self, *, everything: bool = False) -> list[dict[str, Any]]:
         """The inspect documents of all images, newest first; nameless ones that others were made from on request."""
         images = self.engine.store.images.list()
         parents = set() if everything else {image.parent for image in images}
