@@ -50,7 +50,7 @@ def engine_root(tmp_path_factory) -> Path:
     with open(root.parent / "busybox.tar", "wb") as file:
         engine.images.save(["busybox"], file)
     yield root
-    for record, _spec, _observed in engine.containers.list(everything=True):
+    for record, _spec, _observed in engine.containers.all(everything=True):
         engine.containers.remove(record.id, force=True, volumes=True)
     engine.system.reconcile()
 

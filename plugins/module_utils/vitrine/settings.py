@@ -46,6 +46,15 @@ class Settings(Record):
             run_root = f"{DEFAULT_RUN_ROOT}-{instance}" if instance else DEFAULT_RUN_ROOT
         return cls(root, run_root, instance, _read_config(config_path))
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of texts in the configuration file; () when it is not there. Raises InvalidInput."""
+        value = self.config.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise InvalidInput(
+                f"the configuration key {key!r} is {value!r}", hint='write a list of texts: ["...", "..."]', value=value
+            )
+        return tuple(value)
+
     @property
     def tag(self) -> str:
         """Prefix of this root's kernel objects."""

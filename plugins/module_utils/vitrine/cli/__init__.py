@@ -12,6 +12,7 @@ import os
 import sys
 
 from ..errors import VitrineError
+from .messages import complain
 
 # verb -> (module, one line for the list of verbs)
 VERBS = {
@@ -126,6 +127,7 @@ def run(words: list[str]) -> int:
             f"unknown command {verb!r}",
             hint=f"did you mean '{near[0]}'?" if near else "see 'vitrine --help'",
             value=verb,
+            exit_code=1,
         )
     command, module = command_of(verb)
     options, operands = parse(command, rest)
@@ -152,7 +154,7 @@ def main(words: list[str] | None = None) -> None:
     except VitrineError as error:
         if "--debug" in words:
             raise
-        sys.stderr.write(f"vitrine: {error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        complain(error)
         code = error.exit_code
     except BrokenPipeError:
         # whoever read our output has gone: nothing to say, and nobody to say it to

@@ -119,14 +119,14 @@ def _place(word: str) -> tuple[str | None, str]:
 def copy(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine cp"""
     (source_container, source), (target_container, target) = map(_place, operands)
-    if (source_container is None) == (target_container is None):
+    if source_container is not None and target_container is None:
+        engine.containers.copy_out(source_container, source, target)
+    elif target_container is not None and source_container is None:
+        engine.containers.copy_in(target_container, source, target, keep_owner=options.archive)
+    else:
         raise InvalidInput(
             f"cannot copy {operands[0]!r} to {operands[1]!r}",
             hint="exactly one of them must be CONTAINER:PATH",
             value=operands,
         )
-    if source_container is not None:
-        engine.containers.copy_out(source_container, source, target)
-    else:
-        engine.containers.copy_in(target_container, source, target, keep_owner=options.archive)
     return 0

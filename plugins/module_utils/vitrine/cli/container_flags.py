@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..engine import parse
 from ..engine.spec import ContainerSpec, Mount
 from ..errors import InvalidInput
@@ -100,6 +102,12 @@ def _pairs(words: list[str], flag: str) -> dict[str, str]:
 
 def _mounts(options: Options) -> tuple[Mount, ...]:
     mounts = [*map(parse.volume, options.volume), *map(parse.mount, options.mount)]
+    for mount in mounts[len(options.volume) :]:
+        # as docker's: only --volume makes what is not there
+        if mount.type == "bind" and not os.path.exists(mount.source):
+            raise InvalidInput(
+                f"the bind source path {mount.source!r} does not exist", hint="make it, or use -v", value=mount.source
+            )
     seen: set[str] = set()
     for mount in mounts:
         if mount.target in seen:

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 
 class Usage(InvalidInput):
-    """A command line that does not fit the verb's grammar; the exit code is docker's."""
+    """A command line that does not fit the grammar. exit_code is docker's: 125 for flags, 1 for verbs and operands."""
 
-    exit_code = 125
+    def __init__(self, message: str, *, hint: str = "", value: object = None, exit_code: int = 125) -> None:
+        super().__init__(message, hint=hint, value=value)
+        self.exit_code = exit_code
 
 
 class Flag(Record):
@@ -172,9 +174,11 @@ def _check_operands(command: Command, operands: list[str]) -> None:
         if command.most > command.least:
             wanted = f"{command.least} to {command.most}"
         raise Usage(
-            f"'vitrine {command.name}' takes {wanted} argument{'' if wanted == '1' else 's'}, {count} were given",
+            f"'vitrine {command.name}' takes {wanted} argument{'' if wanted.endswith('1') else 's'}, "
+            f"{count} {'was' if count == 1 else 'were'} given",
             hint=f"usage: {usage(command)}",
             value=operands,
+            exit_code=1,
         )
 
 

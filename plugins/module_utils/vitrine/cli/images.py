@@ -106,7 +106,7 @@ def images(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine images"""
     wanted = references.parse(operands[0], default_tag=None) if operands else None
     rows = []
-    for document in engine.images.list(everything=options.all):
+    for document in engine.images.all(everything=options.all):
         for repository, tag, digest in _rows(document):
             if wanted and (repository != wanted.familiar_name or wanted.tag not in (None, tag)):
                 continue
@@ -264,21 +264,22 @@ def search(engine: Engine, options: Options, operands: list[str]) -> int:
 def login(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine login"""
     registry = operands[0] if operands else references.HUB
-    if options.username is None:
+    user, password = options.username, options.password
+    if user is None:
         if not os.isatty(0):
             raise InvalidInput("a user name is needed", hint="use --username", value=registry)
         sys.stderr.write("Username: ")
         sys.stderr.flush()
-        options.username = sys.stdin.readline().strip()
+        user = sys.stdin.readline().strip()
     if options.password_stdin:
-        options.password = sys.stdin.read().rstrip("\r\n")
-    elif options.password is None:
+        password = sys.stdin.read().rstrip("\r\n")
+    elif password is None:
         if not os.isatty(0):
             raise InvalidInput("a password is needed", hint="use --password-stdin", value=registry)
         from getpass import getpass
 
-        options.password = getpass("Password: ")
-    engine.images.login(registry, options.username, options.password)
+        password = getpass("Password: ")
+    engine.images.login(registry, user, password)
     sys.stdout.write("Login Succeeded\n")
     return 0
 

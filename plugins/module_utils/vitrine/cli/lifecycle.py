@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import ContainerNotFound, InvalidInput, VitrineError
+from ..errors import Conflict, ContainerNotFound, InvalidInput, VitrineError
 from .flags import Command, Options, option, switch
+from .messages import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def each(names: list[str], work: Callable[[str], object]) -> int:
         try:
             done = work(name)
         except VitrineError as error:
-            sys.stderr.write(f"vitrine: {error}\n")
+            complain(error)
             code = 1
         else:
             sys.stdout.write(done if isinstance(done, str) else f"{name}\n")
@@ -128,14 +129,19 @@ def rename(engine: Engine, _options: Options, names: list[str]) -> int:
     return 0
 
 
+def _changed(changed: bool, name: str, state: str, hint: str) -> None:
+    if not changed:
+        raise Conflict(f"container {name!r} is {state}", hint=hint and f"{hint}: vitrine unpause {name}", value=name)
+
+
 def pause(engine: Engine, _options: Options, names: list[str]) -> int:
     """vitrine pause"""
-    return each(names, engine.containers.pause)
+    return each(names, lambda name: _changed(engine.containers.pause(name), name, "paused already", "unpause it"))
 
 
 def unpause(engine: Engine, _options: Options, names: list[str]) -> int:
     """vitrine unpause"""
-    return each(names, lambda name: engine.containers.pause(name, resume=True))
+    return each(names, lambda name: _changed(engine.containers.pause(name, resume=True), name, "not paused", ""))
 
 
 def wait(engine: Engine, _options: Options, names: list[str]) -> int:

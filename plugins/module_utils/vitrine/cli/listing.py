@@ -64,6 +64,9 @@ COMMANDS = {
 }  # fmt: skip
 
 
+_FILTERS = ("name", "id", "status", "label", "ancestor", "exited")
+_STATES = ("created", "running", "paused", "restarting", "stopping", "exited", "dead", "removing")
+
 # -- ps -------------------------------------------------------------------------------------------------------------
 
 
@@ -102,10 +105,6 @@ def _matches(filters: list[tuple[str, str]], row: tuple[Any, Any, dict[str, Any]
             "label": label in spec.labels and (not equals or spec.labels[label] == text),
             "exited": observed["status"] == "exited" and str(observed.get("exit_code")) == value,
         }
-        if key not in outcome:
-            raise InvalidInput(
-                f"invalid filter {key!r}", hint="use name, id, status, label, ancestor or exited", value=key
-            )
         wanted.setdefault(key, []).append(outcome[key])
     # as docker's: several values of one key are alternatives, but for labels
     return all(all(seen) if key == "label" else any(seen) for key, seen in wanted.items())
@@ -113,18 +112,24 @@ def _matches(filters: list[tuple[str, str]], row: tuple[Any, Any, dict[str, Any]
 
 def _filters(words: list[str]) -> list[tuple[str, str]]:
     pairs = [word.partition("=") for word in words]
-    for word, (key, equals, _value) in zip(words, pairs):
+    for word, (key, equals, value) in zip(words, pairs):
         if not key or not equals:
             raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
+        if key not in _FILTERS:
+            raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(_FILTERS)}", value=key)
+        if key == "status" and value not in _STATES:
+            raise InvalidInput(f"invalid filter {word!r}", hint=f"use one of {', '.join(_STATES)}", value=value)
     return [(key, value) for key, _equals, value in pairs]
 
 
 def ps(engine: Engine, options: Options, _operands: list[str]) -> int:
     """vitrine ps"""
     filters = _filters(options.filter)
-    last = 1 if options.latest else int(options.last) if options.last and options.last.isdigit() else 0
+    if options.last is not None and not options.last.isdigit():
+        raise InvalidInput(f"--last is {options.last!r}", hint="write a whole number", value=options.last)
+    last = 1 if options.latest else int(options.last or 0)
     everything = bool(options.all or last or any(key in ("status", "exited") for key, _value in filters))
-    rows = [row for row in engine.containers.list(everything=everything) if _matches(filters, row)]
+    rows = [row for row in engine.containers.all(everything=everything) if _matches(filters, row)]
     rows = rows[:last] if last else rows
     if options.quiet:
         for record, _spec, _observed in rows:
@@ -257,7 +262,7 @@ _STATS_KEYS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "BlockIO", "PIDs"
 def _stats_rows(engine: Engine, names: list[str], pause: float) -> list[dict[str, str]]:
     records = [engine.containers.record(name) for name in names] if names else []
     if not names:
-        records = [row[0] for row in engine.containers.list()]
+        records = [row[0] for row in engine.containers.all()]
     first = {record.id: (time.monotonic(), engine.containers.stats(record.id)) for record in records}
     time.sleep(pause)
     rows = []

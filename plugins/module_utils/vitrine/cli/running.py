@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
+from ..engine import parse
 from ..errors import InvalidInput, VitrineError
 from .container_flags import CONTAINER_FLAGS, container_spec
 from .flags import Command, Options, option, switch
@@ -74,6 +76,10 @@ def run(engine: Engine, options: Options, operands: list[str]) -> int:
     with _DockersCode():
         if not options.detach:
             need_terminal(options.tty, options.interactive)
+        if options.detach_keys is not None:
+            parse.detach_keys(options.detach_keys)
+        if options.cidfile and os.path.exists(options.cidfile):
+            raise _no_id_file(options.cidfile, "File exists")
         spec, how = _spec_and_how(options, operands)
         note = (lambda container_id: _write_id(options.cidfile, container_id)) if options.cidfile else None
         container_id, launched = engine.containers.run(spec, attach=not options.detach, on_created=note, **how)
@@ -95,8 +101,12 @@ def _write_id(path: str, container_id: str) -> None:
         with open(path, "x", encoding="ascii") as file:
             file.write(container_id)
     except OSError as error:
-        raise InvalidInput(
-            f"cannot write the container's id to {path!r}: {error.strerror}",
-            hint="name a file that does not exist yet",
-            value=path,
-        ) from None
+        raise _no_id_file(path, error.strerror) from None
+
+
+def _no_id_file(path: str, why: str | None) -> InvalidInput:
+    return InvalidInput(
+        f"cannot write the container's id to {path!r}: {why}",
+        hint="name a file that does not exist yet, in a folder that does",
+        value=path,
+    )

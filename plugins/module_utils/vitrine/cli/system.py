@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from ..errors import HostError
+from ..errors import InvalidInput
 from ..version import VERSION
 from . import VERBS, command_of
 from .flags import HELP, Command, Options, option, switch
@@ -57,11 +57,12 @@ def version(_engine: Engine, options: Options, _operands: list[str]) -> int:
 
 def check(engine: Engine, options: Options, _operands: list[str]) -> int:
     """vitrine check"""
+    prepared: list[str] = []
     if options.prepare:
         from .. import host
 
-        host.prepare()
-    report = engine.system.check(repair=options.repair)
+        prepared = host.prepare()
+    report = {**engine.system.check(repair=options.repair), "prepared": prepared}
     wrong = bool(report["store"]) or any(item.required and not item.ok for item in report["host"])
     if options.format == "json":
         report["host"] = [item.as_dict() for item in report["host"]]
@@ -72,6 +73,8 @@ def check(engine: Engine, options: Options, _operands: list[str]) -> int:
         sys.stdout.write(f"{mark}  {item.name}: {item.detail}\n")
         if not item.ok and item.fix:
             sys.stdout.write(f"         {item.fix}\n")
+    for line in report["prepared"]:
+        sys.stdout.write(f"prepared: {line}\n")
     for line in report["reconciled"]:
         sys.stdout.write(f"put right: {line}\n")
     for line in report["store"]:
@@ -110,7 +113,7 @@ def completion(_engine: Engine, _options: Options, operands: list[str]) -> int:
     """vitrine completion"""
     shell = operands[0]
     if shell not in ("bash", "zsh", "fish"):
-        raise HostError(f"no completion for the shell {shell!r}", hint="use bash, zsh or fish", value=shell)
+        raise InvalidInput(f"no completion for the shell {shell!r}", hint="use bash, zsh or fish", value=shell)
     commands = {verb: command_of(verb)[0] for verb in VERBS}
     flags = {
         verb: [f"--{name}" for flag in (*command.flags, HELP) for name in flag.names if len(name) > 1]

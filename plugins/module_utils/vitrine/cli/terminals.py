@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import ContainerNotFound, InvalidInput
+from ..errors import ContainerNotFound, InvalidInput, StartFailed
 from .flags import Command, Options, option, switch
 
 TYPE_CHECKING = False
@@ -86,14 +86,19 @@ def execute(engine: Engine, options: Options, operands: list[str]) -> int:
         from ..engine import parse
 
         environment = [word for path in options.env_file for word in parse.env_file(path)] + parse.env(options.env)
-    return engine.containers.exec(
-        operands[0],
-        operands[1:],
-        env=environment,
-        user=options.user,
-        working_dir=options.workdir,
-        tty=options.tty,
-        stdin=options.interactive,
-        privileged=options.privileged,
-        detach=options.detach,
-    )
+    try:
+        return engine.containers.exec(
+            operands[0],
+            operands[1:],
+            env=environment,
+            user=options.user,
+            working_dir=options.workdir,
+            tty=options.tty,
+            stdin=options.interactive,
+            privileged=options.privileged,
+            detach=options.detach,
+        )
+    except StartFailed as error:
+        if error.exit_code == StartFailed.exit_code:
+            error.exit_code = 126  # docker's, for an exec that did not come to its command
+        raise

@@ -252,7 +252,9 @@ def _manifest(archive: _Archive, descriptor: Descriptor, depth: int = 0) -> tupl
 def _load_docker(engine: Engine, archive: _Archive, progress: Any) -> list[str]:
     result = []
     for entry in archive.read_json("manifest.json"):
-        layers = [(str(name), media.DOCKER_LAYER, None) for name in entry.get("Layers") or []]
+        layers: list[tuple[str, str, Descriptor | None]] = [
+            (str(name), media.DOCKER_LAYER, None) for name in entry.get("Layers") or []
+        ]
         image_id = _add(engine, archive.read(str(entry.get("Config"))), layers, archive, progress)
         result += _name(engine, image_id, entry.get("RepoTags") or [])
     return result

@@ -92,7 +92,7 @@ class Containers:
             driver=self.engine.store.layers.driver_name,
         )
 
-    def list(self, *, everything: bool = False) -> list[tuple[Any, ContainerSpec, dict[str, Any]]]:
+    def all(self, *, everything: bool = False) -> list[tuple[Any, ContainerSpec, dict[str, Any]]]:
         """(row, spec, observed state) of each container, newest first; only the living ones unless everything."""
         rows = []
         for record in self.engine.store.containers.list():

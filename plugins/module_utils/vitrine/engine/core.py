@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import HostError, InvalidInput
+from ..errors import HostError
 from ..linux import features
 from ..settings import Settings
 
@@ -25,12 +25,7 @@ class Engine:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.load()
-        without = self.settings.config.get("without", ())
-        if not isinstance(without, (list, tuple)):
-            raise InvalidInput(
-                f"the configuration key 'without' is {without!r}", hint="write a list of feature names", value=without
-            )
-        features.set_without(without)
+        features.set_without(self.settings.texts("without"))
         self._store: Store | None = None
         self._nouns: dict[str, object] = {}
 

@@ -133,7 +133,7 @@ def _network_files(
             }
             full = f"{hostname}.{spec.domainname}" if spec.domainname else hostname
             hosts = network_files.hosts(full, plan["address"] if plan else None, extra)
-            servers = spec.dns_servers or tuple(map(str, engine.settings.config.get("dns", ())))  # type: ignore[arg-type]
+            servers = spec.dns_servers or engine.settings.texts("dns")
             resolv = network_files.resolv_conf(_host_resolv_conf(), servers, spec.dns_search_domains, spec.dns_opts)
         _write_in_place(paths.file("hosts"), hosts)
         _write_in_place(paths.file("resolv.conf"), resolv)
@@ -203,7 +203,7 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
         volumes=volumes,
         files=files,
         joined=joined,
-        ulimits=tuple(map(parse.ulimit, engine.settings.config.get("default_ulimits", ()))),  # type: ignore[arg-type]
+        ulimits=tuple(map(parse.ulimit, engine.settings.texts("default_ulimits"))),
     )
     write_atomic(paths.config, json.dumps(config, separators=(",", ":")).encode(), durable=False)
     cgroup = cgroups.compile(config["linux"]["resources"], paths.cgroup, cgroups.detect())

@@ -30,7 +30,7 @@ def image(engine: Engine, request: Request) -> dict[str, Any]:
     """docker_image_info's answer: the images named, or all; unknown names are left out."""
     names = request.params.get("name")
     if names is None:
-        names = [item["Id"] for item in engine.images.list()]
+        names = [item["Id"] for item in engine.images.all()]
     images = []
     for name in names:
         try:
