@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
@@ -327,3 +326,247 @@ def test_a_container_without_monitor_obeys(host, traces, verb):
         assert json.loads(host("inspect", "it"))[0]["State"]["Running"]
     else:
         until(lambda: not host("ps", "-q"), 10, "it still runs")
+
+
+# -- pull -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pulled(host, registry, folder):
+    """The name of an image of five layers in the registry: much, little, deleted, and links."""
+    context = folder / "image"
+    context.mkdir()
+    for name in ("one", "two"):
+        (context / name).write_bytes(os.urandom(3 << 20))
+    (context / "Dockerfile").write_text(
+        "FROM busybox\nCOPY one /one\nRUN mkdir /many && for i in $(seq 300); do echo $i > /many/$i; done\n"
+        "COPY two /two\nRUN rm /one && ln /two /three\n"
+    )
+    name = f"{registry.host}/loss:1"
+    host("build", "-q", "-t", name, context)
+    host("push", name)
+    host("rmi", name)
+    return name
+
+
+def layers(host: Host) -> list[str]:
+    return sorted(name for name in os.listdir(host.root / "layers") if name.isdigit())
+
+
+@pytest.fixture
+def puller(folder, pulled):
+    """A host of its own, whose store is empty; the registry's name is that of loopback, so no TLS is asked for."""
+    here = Host(folder / "puller")
+    here("check")
+    yield here
+    here.close()
+    Traces(here).gone()
+    shutil.rmtree(here.root.parent)
+
+
+def test_a_pull_that_is_killed(puller, pulled):
+    host, traces = puller, Traces(puller)
+    words = ("pull", "-q", pulled)
+    count = calls(host, *words)
+    host("rmi", pulled)
+    for call in instants(count):
+        killed_at(host, call, *words)
+        whole(host)
+        traces.gone()
+        host(*words)
+        look = ("sh", "-c", "ls /many | wc -l; cat /two /three | wc -c; ls -a /one 2>/dev/null")
+        assert host.try_("run", "--rm", "--network", "none", pulled, *look).out == f"300\n{6 << 20}\n"
+        host("rmi", pulled)
+        assert layers(host) == []
+
+
+def test_a_pull_that_is_killed_as_a_group(puller, pulled):
+    """With its workers: a power cut, or the kernel's out-of-memory killer in a group."""
+    host, traces = puller, Traces(puller)
+    began = time.monotonic()
+    host("pull", "-q", pulled)
+    length = time.monotonic() - began
+    host("rmi", pulled)
+    for point in range(POINTS):
+        client = host.spawn("pull", "-q", pulled, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            start_new_session=True)  # fmt: skip
+        time.sleep(length * (point + 0.5) / POINTS)
+        try:
+            os.killpg(client.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        client.wait(10)
+        whole(host)
+        traces.gone()
+        host("pull", "-q", pulled)
+        host("rmi", pulled)
+        assert layers(host) == []
+
+
+def test_a_pulls_worker_that_is_killed_is_told(puller, pulled):
+    host, traces = puller, Traces(puller)
+    for _ in range(4):
+        client = host.spawn("pull", "-q", pulled, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        workers = until(lambda client=client: children(client.pid) or client.poll() is not None, 20)
+        if workers is not True:
+            os.kill(workers[0], signal.SIGKILL)
+        _out, err = client.communicate(timeout=30)
+        assert client.returncode == 0 or "killed" in err, err
+        whole(host)
+        traces.gone()
+        host("pull", "-q", pulled)
+        host("rmi", pulled)
+
+
+# -- build and commit -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def context(folder):
+    path = folder / "context"
+    path.mkdir()
+    (path / "file").write_text("content\n")
+    (path / "Dockerfile").write_text(
+        "FROM busybox\nCOPY file /copied\nRUN echo ran > /ran\nENV A=b\nVOLUME /v\nCMD cat /copied /ran\n"
+    )
+    return path
+
+
+def test_a_build_that_is_killed(host, traces, context):
+    words = ("build", "-q", "--no-cache", "-t", "built", context)
+    for call in instants(calls(host, *words), 14):
+        killed_at(host, call, *words)
+        whole(host)
+        traces.gone()
+        assert host("ps", "-aq") == ""
+        host("build", "-q", "-t", "built", context)
+        assert host("run", "--rm", "--network", "none", "built") == "content\nran\n"
+        host("rmi", "built")
+
+
+@pytest.mark.parametrize("what", ["monitor", "init"])
+def test_a_build_step_whose_process_is_killed(host, traces, folder, what):
+    context = folder / what
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM busybox\nRUN echo one > /one\nRUN echo two > /two; sleep 0.3\n")
+    for point in range(4):
+        client = host.spawn("build", "--no-cache", "-t", "built", context, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True)  # fmt: skip
+        pid = monitor_of(client) if what == "monitor" else until(traces.inits)[0]
+        time.sleep(0.05 * point)
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        out, err = client.communicate(timeout=30)
+        assert client.returncode == 0 or err, out
+        whole(host)
+        until(lambda: not traces.inits())
+        whole(host)
+        traces.gone()
+        host("build", "-q", "-t", "built", context)
+        assert host("run", "--rm", "--network", "none", "built", "cat", "/one", "/two") == "one\ntwo\n"
+        host("rmi", "built")
+
+
+def test_a_commit_that_is_killed(host, traces):
+    host("run", "-d", "--name", "it", "busybox", "sh", "-c", "echo changed > /changed; while :; do sleep 0.1; done")
+    until(lambda: host.try_("exec", "it", "cat", "/changed").out == "changed\n")
+    words = ("commit", "it", "committed")
+    count = calls(host, *words)
+    host("rmi", "committed")
+    for call in instants(count, 16):
+        killed_at(host, call, *words)
+        whole(host)
+        assert host("exec", "it", "cat", "/changed") == "changed\n"  # it is not frozen for ever
+        host(*words)
+        assert host("run", "--rm", "--network", "none", "committed", "cat", "/changed") == "changed\n"
+        host("rmi", "committed")
+    host("rm", "-f", "it")
+
+
+def test_a_removal_that_is_killed(host, traces):
+    count = 0
+    for call in range(1, 60):
+        host("run", "-d", "--name", "it", "-v", "/data", "--network", "none", "busybox", "sleep", "1000")
+        came = killed_at(host, call, "rm", "-f", "-v", "it")
+        whole(host)
+        host.try_("rm", "-f", "-v", "it")
+        assert not any((host.root / "volumes").iterdir())
+        traces.gone()
+        count += came
+        if not came:
+            break
+    assert count > 3
+
+
+# -- several at once --------------------------------------------------------------------------------------------------
+
+
+def together(host: Host, *commands: tuple) -> list[tuple[int, str, str]]:
+    """Start all, wait for all; returns (exit code, output, errors) of each."""
+    started = [host.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for words in commands]
+    texts = [one.communicate(timeout=60) for one in started]
+    return [(one.returncode, *text) for one, text in zip(started, texts)]
+
+
+def test_two_tasks_at_once_on_one_name(host, traces):
+    for _ in range(5):
+        results = together(host, *[("run", "-d", "--name", "it", "busybox", "sleep", "1000")] * 2)
+        codes = sorted(code for code, _out, _err in results)
+        assert codes == [0, 125], results
+        assert "in use" in next(err for code, _out, err in results if code), results
+        assert len(host("ps", "-q").split()) == 1
+        results = together(host, ("rm", "-f", "it"), ("rm", "-f", "it"))
+        assert 0 in [code for code, _out, _err in results], results
+        assert all(code == 0 or "no such container" in err or "removed meanwhile" in err for code, _o, err in results)
+        assert host("ps", "-aq") == ""
+    host("create", "--name", "it", "busybox", "sleep", "1000")
+    assert [code for code, _out, _err in together(host, *[("start", "it")] * 3)] == [0, 0, 0]
+    assert len(traces.inits()) == 1
+    results = together(host, ("stop", "-t", "1", "it"), ("start", "it"), ("restart", "-t", "0", "it"), ("ps",))
+    assert [code for code, _out, _err in results] == [0, 0, 0, 0], results
+    whole(host)
+
+
+def test_six_runs_at_once(host, traces):
+    port = free_port()
+    for _ in range(3):
+        results = together(host, *[("run", "--rm", "-v", "/data", "busybox", *HELLO)] * 6)
+        assert [(code, out) for code, out, _err in results] == [(3, "hello\n")] * 6, results
+        results = together(host, *[("run", "-d", "-p", f"{port}:80", "busybox", *SERVE)] * 3)
+        assert sorted(code for code, _out, _err in results) == [0, 125, 125], results
+        until(lambda: answer(port) == b"served\n", 5)
+        no_containers(host)
+    whole(host)
+    assert not any((host.root / "volumes").iterdir())
+
+
+def test_pulls_of_the_same_image_at_once(puller, pulled):
+    results = together(puller, *[("pull", "-q", pulled)] * 4)
+    assert [code for code, _out, _err in results] == [0] * 4, results
+    whole(puller)
+    assert len(layers(puller)) == 5
+    results = together(puller, ("rmi", pulled), ("run", "--rm", "--network", "none", pulled, *HELLO))
+    assert results[0][0] in (0, 1) and results[1][0] == 3, results
+    whole(puller)
+
+
+def test_an_image_that_is_removed_while_it_runs(host, traces):
+    host("tag", "busybox", "mine")
+    host("run", "-d", "--name", "it", "mine", "sleep", "1000")
+    image = host("inspect", "-f", "json", "it") and json.loads(host("inspect", "it"))[0]["Image"]
+    refused = host.try_("rmi", image)
+    assert refused.code == 1 and "it" in refused.err, refused
+    assert host("exec", "it", "echo", "lives") == "lives\n"
+    host("rmi", "mine")
+    whole(host)
+
+
+def test_builds_and_runs_and_checks_at_once(host, traces, context):
+    commands = [("build", "-q", "--no-cache", "-t", f"built{number}", context) for number in range(2)]
+    commands += [("run", "--rm", "busybox", *HELLO)] * 2 + [("check",), ("ps", "-a")]
+    results = together(host, *commands)
+    assert [code for code, _out, _err in results] == [0, 0, 3, 3, 0, 0], results
+    host("rmi", "built0", "built1")
+    whole(host)
