@@ -248,7 +248,11 @@ class _Build:
             )
         name = f" AS {stage.name}" if stage.name else ""
         self._announce(f"FROM {base}{name}")
-        state = self._base(stage, base)
+        try:
+            state = self._base(stage, base)
+        except InvalidInput as error:
+            message = f"line {stage.line}: {error.message}"
+            raise DockerfileError(message, line=stage.line, hint=error.hint, value=base) from None
         self.say(f" ---> {(state.image_id or 'scratch').replace('sha256:', '')[:12]}\n")
         triggers = state.config.pop("OnBuild", None) or ()
         if triggers:

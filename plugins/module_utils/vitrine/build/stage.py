@@ -12,6 +12,7 @@ import copy
 import json
 import posixpath
 import re
+import signal as numbers
 
 from ..errors import DockerfileError
 from ..oci.config import ImageConfig
@@ -256,7 +257,9 @@ def _shell(state: State, instruction: Instruction) -> _Applied:
 
 def _stopsignal(state: State, instruction: Instruction) -> _Applied:
     signal = state.expander(instruction)(instruction.arguments[0])
-    if not _SIGNAL.fullmatch(signal):
+    word = signal.upper()
+    name = re.sub(r"[+-]\d+$", "", word if word.startswith("SIG") else f"SIG{word}")
+    if not _SIGNAL.fullmatch(signal) or not (signal.isdigit() or hasattr(numbers, name)):
         raise bad(instruction, f"{signal!r} is no signal", "write STOPSIGNAL SIGTERM, or a number", signal)
     state.config["StopSignal"] = signal
     return f"STOPSIGNAL {signal}", None

@@ -9,6 +9,7 @@ import json
 
 from ..errors import Conflict, ImageInUse, ImageNotFound, InvalidInput
 from ..oci import digest as digests
+from ..oci import platform as platforms
 from ..oci import reference as references
 from . import inspect
 from .containers import ALIVE
@@ -56,11 +57,11 @@ class Images:
         """The image of that name, pulled when the policy says so and the name is no id. Raises ImageNotFound."""
         if pull not in PULL_POLICIES:
             raise InvalidInput(f"invalid pull policy {pull!r}", hint="use always, missing or never", value=pull)
-        if platform:
-            platforms.parse(platform)
         try:
             found = self.find(text)
         except ImageNotFound:
+            found = None
+        if platform and found is not None and not _runs_on(found, platforms.parse(platform)):
             found = None
         if found is not None and (pull != "always" or not (self.name_in(text, found) or "@" in text)):
             return found
@@ -236,6 +237,12 @@ class Images:
         from .bootstrap import bootstrap
 
         return self.inspect(bootstrap(self.engine.store, text, **options))
+
+
+def _runs_on(image: Any, wanted: platforms.Platform) -> bool:
+    config = json.loads(image.config)
+    own = platforms.Platform(config.get("os") or "", config.get("architecture") or "", config.get("variant") or "")
+    return platforms.runs_on(own, wanted)
 
 
 def _canonical(text: str) -> str:

@@ -361,3 +361,10 @@ def host_entry(text: str) -> tuple[str, str]:
     if not host or not colon:
         raise InvalidInput(f"invalid host entry {text!r}", hint="write name:address", value=text)
     return host, address
+
+
+def detach_keys(text: str) -> bytes:
+    """The bytes of "ctrl-p,ctrl-q"."""
+    from ..supervise.attach import parse_keys
+
+    return parse_keys(text)
