@@ -38,6 +38,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.lifecycle  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.listing  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.messages  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.progress  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.running  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.system  # noqa: F401
