@@ -285,7 +285,7 @@ def test_mistakes_are_found_before_anything_runs(builder):
     [
         ("FROM sha256:" + "0" * 64, (ImageNotFound, InvalidInput)),
         ("FROM 127.0.0.1:1/none", RegistryError),
-        ("FROM a/UPPER", InvalidInput),
+        ("FROM a/UPPER", DockerfileError),
         ("FROM $UNSET", DockerfileError),
         ("FROM ${UNSET", DockerfileError),
     ],

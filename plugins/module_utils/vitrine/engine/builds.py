@@ -234,7 +234,7 @@ def _serve(fd: int, output: Output) -> int:
     """Pass on what a container writes until it is cleaned up; returns its exit code. Closes fd."""
     code: int | None = None
     try:
-        for kind, data in _packets(fd):
+        for kind, data in attach.packets(fd):
             if kind in (wire.STDOUT, wire.STDERR):
                 output(data[1:])
             elif kind == wire.EXIT:
@@ -247,15 +247,3 @@ def _serve(fd: int, output: Output) -> int:
             hint="run the build again: the steps before it are kept",
         )
     return code
-
-
-def _packets(fd: int) -> Iterator[tuple[int, bytes]]:
-    os.set_blocking(fd, True)
-    while True:
-        try:
-            packet = os.read(fd, wire.CHUNK + 16)
-        except ConnectionResetError:
-            continue
-        if not packet:
-            return
-        yield packet[0], packet

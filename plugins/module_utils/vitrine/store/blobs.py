@@ -12,8 +12,9 @@ from __future__ import annotations
 import os
 
 from ..errors import ContentMismatch, NotFound, StoreDamaged
+from ..linux.fs import sync_directory
 from ..oci import digest as digests
-from .disk import make_directory, sync_directory, writing
+from .disk import make_directory, writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

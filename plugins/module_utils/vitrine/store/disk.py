@@ -47,15 +47,6 @@ def full(path: str, undone: str, error: OSError) -> DiskFull:
     )
 
 
-def sync_directory(path: str) -> None:
-    """Make the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def make_directory(path: str, mode: int = 0o700) -> None:
     """Make a directory of the store's own; one that exists is as good."""
     try:

@@ -18,6 +18,7 @@ from . import wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 DETACH_KEYS = "ctrl-p,ctrl-q"
@@ -46,6 +47,19 @@ def connect(run_dir: str, *, stdin: bool, output: bool = True, hold: bool = Fals
         sock.close()
         raise Conflict("the container ended just now", hint="start it again", value=run_dir)
     return sock.detach()
+
+
+def packets(fd: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (kind, whole packet) of a connection until the monitor has ended; for programs that want no terminal."""
+    os.set_blocking(fd, True)
+    while True:
+        try:
+            packet = os.read(fd, wire.CHUNK + 16)
+        except ConnectionResetError:
+            continue
+        if not packet:
+            return
+        yield packet[0], packet
 
 
 def parse_keys(text: str) -> bytes:

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from ... import lightjson as json
 from ...errors import ContainerNotFound, ImageNotFound, VitrineError
 from ..spec import ContainerSpec
 from . import normalise
@@ -160,25 +160,19 @@ class Executor:
 
 def _follow(fd: int) -> tuple[int | None, bytes]:
     """(exit status, output) of a container that was started attached; returns when its monitor has ended."""
-    from ...supervise import wire
+    from ...supervise import attach, wire
 
     output = bytearray()
     status = None
-    os.set_blocking(fd, True)
     try:
-        while True:
-            try:
-                packet = os.read(fd, wire.CHUNK + 16)
-            except ConnectionResetError:
-                continue
-            if not packet:
-                return status, bytes(output)
-            if packet[0] in (wire.STDOUT, wire.STDERR):
+        for kind, packet in attach.packets(fd):
+            if kind in (wire.STDOUT, wire.STDERR):
                 output += packet[1:]
-            elif packet[0] == wire.EXIT:
+            elif kind == wire.EXIT:
                 status = wire.parse_exit(packet)[0]
     finally:
         os.close(fd)
+    return status, bytes(output)
 
 
 def show(action: Action) -> dict[str, Any]:
