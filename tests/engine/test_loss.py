@@ -317,6 +317,20 @@ def test_an_end_that_nobody_saw_is_unknown(host, traces):
     assert json.loads(host("inspect", "it"))[0]["State"]["Running"]
 
 
+@pytest.mark.parametrize("policy", ["always", "unless-stopped", "on-failure:3", "no"])
+def test_an_end_that_nobody_saw_is_followed_by_the_policy(host, traces, policy):
+    host("run", "-d", "--name", "it", "--restart", policy, "busybox", "sleep", "1000")
+    init = json.loads(host("inspect", "it"))[0]["State"]["Pid"]
+    end_monitor(host, "it")
+    os.kill(init, signal.SIGKILL)
+    until(lambda: init not in traces.inits())
+    host("ps")
+    document = json.loads(host("inspect", "it"))[0]
+    assert document["State"]["Running"] == (policy != "no")
+    assert document["RestartCount"] == (policy != "no")
+    host("rm", "-f", "it")
+
+
 @pytest.mark.parametrize("verb", [("stop", "-t", "0"), ("kill",), ("rm", "-f"), ("restart", "-t", "0")], ids=" ".join)
 def test_a_container_without_monitor_obeys(host, traces, verb):
     host("run", "-d", "--name", "it", "busybox", "sleep", "1000")

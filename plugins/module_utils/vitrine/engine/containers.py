@@ -9,10 +9,10 @@ come one after the other; names are claimed by the database in the transaction t
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from .. import lightjson as json
 from ..errors import Conflict, ContainerNotFound, DiskFull, InvalidInput, VitrineError
 from ..linux.fs import lock, remove_tree, write_atomic
 from ..runtime import cgroups
@@ -170,7 +170,11 @@ class Containers:
                 return observed
             time.sleep(0.005)
 
-    def _start(self, record: Any, *, attach: bool) -> Any:
+    def start_again(self, record: Any, restarts: int) -> None:
+        """Start a container as its policy wants, for the holder of its lock. restarts: the number of this one."""
+        self._start(record, attach=False, state={"restart_count": restarts})
+
+    def _start(self, record: Any, *, attach: bool, state: dict[str, Any] | None = None) -> Any:
         from ..supervise.launch import launch
         from .starting import prepare
 
@@ -178,6 +182,8 @@ class Containers:
         request = prepare(self.engine, record, spec, self.image_config(record.image_id))
         if record.desired != "running":
             self.engine.store.containers.update(record.id, desired="running")
+        if state:
+            request["state"] = state
         return launch(request, attach=attach)
 
     # -- stop ---------------------------------------------------------------------------------------------------

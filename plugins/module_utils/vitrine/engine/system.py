@@ -11,6 +11,7 @@ import os
 from ..errors import NotFound, VitrineError
 from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
+from ..supervise import restart
 from ..supervise import state as states
 from ..version import VERSION
 from .paths import ATTENDED, COMMITTING, DOOMED, OWNER, REMOVED, Paths
@@ -158,10 +159,22 @@ class System:
             record = self.engine.store.containers.get(paths.id)
         except VitrineError:
             return [f"cleaned up after {paths.id[:12]}"]
-        if ContainerSpec.from_json(record.spec).auto_remove and observed["status"] == "exited":
+        spec = ContainerSpec.from_json(record.spec)
+        if spec.auto_remove and observed["status"] == "exited":
             self._remove_ended(record)
         else:
             remove_tree(paths.run)
+        if recorded["status"] != observed["status"] and record.desired == "running":
+            again = restart.decide(
+                spec.restart_policy,
+                spec.restart_retries,
+                exit_code=None,
+                restarts=recorded["restart_count"],
+                stop_requested=observed["stop_requested"],
+            )
+            if again:
+                self.engine.containers.start_again(record, recorded["restart_count"] + 1)
+                return [f"restarted container {record.name}, whose monitor was killed"]
         return [] if seen else [f"cleaned up after container {record.name}"]
 
     def _remove_ended(self, record: Any) -> None:

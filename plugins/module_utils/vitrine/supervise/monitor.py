@@ -171,6 +171,7 @@ class Monitor:
     def _give_up(self, error: Exception) -> None:
         """Undo what there is, record why, tell the client."""
         fields = report.describe(error, self._run.stage if self._run is not None else self._stage)
+        undone = False
         if self._lock >= 0:  # else another monitor lives: everything here is its own
             self._release_ports()
             self._log.close(time.time_ns(), durable=False)
@@ -179,10 +180,13 @@ class Monitor:
             else:
                 self._state.update(status="created", pid=0, exit_code=report.exit_code(fields), error=fields["message"])
                 self._write_state()
-                self._forget_host()
+                self._let_go()
+                undone = True
         report.send(wire.STATUS_FD, "error", fields)
         os.close(wire.STATUS_FD)
         self._clients.close()
+        if undone:
+            self._forget_host()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -328,6 +332,7 @@ class Monitor:
 
     def _leave(self) -> int:
         """Let clients take what they still have to get, then end; auto_remove: by becoming the command that removes."""
+        self._let_go()
         self._forget_host()
         attended = self._clients.attended
         self._clients.drop_idle()
@@ -345,9 +350,8 @@ class Monitor:
                 return 1
         return 0
 
-    def _forget_host(self) -> None:
-        """Give back what belongs to all containers, if this was the last one. The lock goes first: of two monitors
-        that leave at once, at least one sees no other."""
+    def _let_go(self) -> None:
+        """Be the container's monitor no longer."""
         run_dir = self._request["run_dir"]
         for name in (wire.SOCKET, state.INIT, wire.SAVED):
             try:
@@ -357,10 +361,15 @@ class Monitor:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _forget_host(self) -> None:
+        """Give back what belongs to all containers, if this was the last one. The lock went first: of two monitors
+        that leave at once, at least one sees no other."""
         network = self._request["network"]
         if network:
             from ..network import links
 
+            run_dir = self._request["run_dir"]
             try:
                 links.teardown_if_idle(network, lambda: others_live(run_dir), self._request["lock_path"])
             except Exception:  # noqa: BLE001 - the next command sweeps
