@@ -25,7 +25,7 @@ def test_target(target, way, play, engine_root, registry, tmp_path):
         [{"hosts": "all", "gather_facts": False, "roles": [target]}],
         vitrine_short_way=way == "short",
         vitrine_test_root=str(engine_root),
-        vitrine_test_registry=registry,
+        vitrine_test_registry=f"{registry}/{way}",  # what one way pushed is no news to the other
         vitrine_test_folder=str(tmp_path),
         vitrine_test_archive=str(engine_root.parent / "busybox.tar"),
     )
