@@ -85,6 +85,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.prepare  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.probes  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.late_site  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.lightjson  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.caps  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.clone  # noqa: F401
