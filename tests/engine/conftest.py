@@ -14,7 +14,7 @@ import pytest
 
 from support.host import Host
 from support.registry import Registry
-from support.traces import assert_nothing_left
+from support.traces import Traces
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def new_host(tmp_path_factory: pytest.TempPathFactory, home: Path):
     for here in made:
         here.close()
         assert json.loads(here.try_("check", "--format", "json").out)["store"] == []
-        assert_nothing_left(here.root, here.run_root)
+        Traces(here).gone()
 
 
 @pytest.fixture(scope="module")
