@@ -9,10 +9,10 @@ Pure, but that the device nodes and the seccomp profile that a user names are lo
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
+from .. import lightjson as json
 from ..errors import InvalidInput
 from ..runtime import capabilities
 from . import parse
@@ -125,11 +125,15 @@ def arguments(spec: ContainerSpec, image: dict[str, Any]) -> list[str]:
     return words
 
 
-def environment(spec: ContainerSpec, image: dict[str, Any], hostname: str) -> list[str]:
-    """The container's environment; later settings of a name win, and each name comes once."""
-    settings = [DEFAULT_PATH, f"HOSTNAME={hostname}"]
-    if spec.tty:
-        settings.append("TERM=xterm")
+def environment(spec: ContainerSpec, image: dict[str, Any], hostname: str = "") -> list[str]:
+    """The container's environment; later settings of a name win, and each name comes once.
+
+    Without a hostname: only what was configured, as inspect shows it.
+    """
+    settings = [DEFAULT_PATH]
+    if hostname:
+        settings.append(f"HOSTNAME={hostname}")
+        settings += ["TERM=xterm"] if spec.tty else []
     merged: dict[str, str] = {}
     for word in (*settings, *(image.get("Env") or ()), *spec.env):
         merged[word.partition("=")[0]] = word

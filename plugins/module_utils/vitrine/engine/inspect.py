@@ -171,7 +171,7 @@ def _config(spec: ContainerSpec, image: dict[str, Any], hostname: str, exposed: 
         "Tty": spec.tty,
         "OpenStdin": spec.interactive,
         "StdinOnce": spec.interactive,
-        "Env": environment(spec, image, hostname),
+        "Env": environment(spec, image),
         "Cmd": list(spec.command) if spec.command is not None else image.get("Cmd"),
         "Healthcheck": spec.healthcheck or image.get("Healthcheck"),
         "Image": spec.image,
