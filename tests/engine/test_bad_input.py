@@ -50,7 +50,9 @@ def no_container_left(request: pytest.FixtureRequest):
     yield
     if "host" in request.fixturenames:
         host = request.getfixturevalue("host")
-        assert host("ps", "-aq") == ""
+        left = host("ps", "-a")
+        host.close()
+        assert len(left.splitlines()) == 1, left
 
 
 # -- names and values ------------------------------------------------------------------------------------------------
@@ -67,8 +69,8 @@ def no_container_left(request: pytest.FixtureRequest):
         (["-p", "81-80:80"], ["81-80", "upwards"]),
         (["-m", "64x"], ["64x", "64m"]),
         (["-m", "-5m"], ["-5m"]),
-        (["-m", "1k"], ["1k", "6m"]),
-        (["--memory-swap", "1m", "-m", "64m"], ["memory-swap", "memory"]),
+        (["-m", "1k"], ["1024", "6 MiB"]),
+        (["--memory-swap", "1m", "-m", "64m"], ["memory_swap", "memory"]),
         (["--cpus", "lots"], ["lots", "0.5"]),
         (["--cpus", "-1"], ["-1"]),
         (["--cpuset-cpus", "a-b"], ["a-b", "0-2,4"]),
@@ -123,7 +125,7 @@ def no_container_left(request: pytest.FixtureRequest):
         (["--expose", "http"], ["http"]),
         (["-l", "=x"], ["=x"]),
         (["-it"], ["TTY"]),
-        (["--detach-keys", "ctrl-ctrl"], ["ctrl-ctrl"]),
+        (["--detach-keys", "ctrl-ctrl"], ["ctrl-ctrl", "ctrl-X"]),
         (["--memry", "5m"], ["--memry", "--memory"]),
         (["--pull", "sometimes"], ["sometimes", "always"]),
         (["--cidfile", "/nowhere/id"], ["/nowhere/id"]),
@@ -131,10 +133,8 @@ def no_container_left(request: pytest.FixtureRequest):
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_a_bad_value_is_named_with_what_was_expected(host: Host, flags: list[str], words: list[str]) -> None:
-    try:
-        refused(host.try_("run", *flags, "busybox", "true"), 125, *words)
-    finally:
-        host.close()
+    refused(host.try_("run", *flags, "busybox", "true"), 125, *words)
+    host.close()  # what could not be started was made nevertheless, as docker does
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_each_verb_names_what_is_wrong(host: Host, words: list[str], code: int, 
 
 def test_a_name_in_use(host: Host) -> None:
     host("create", "--name", "mine", "busybox")
-    refused(host.try_("run", "--name", "mine", "busybox"), 125, "mine", "rm")
+    refused(host.try_("run", "--name", "mine", "busybox"), 125, "mine", "remove")
     refused(host.try_("create", "--name", "mine", "busybox"), 125, "mine")
     host("create", "--name", "yours", "busybox")
     refused(host.try_("rename", "yours", "mine"), 1, "mine")
@@ -252,7 +252,8 @@ def test_two_commands_at_once_on_one_name(host: Host) -> None:
         if result.code:
             refused(result, 125, "one")
     with ThreadPoolExecutor(4) as pool:
-        ended = list(pool.map(lambda verb: host.try_(*verb, "one"), [["stop", "-t0"], ["kill"], ["rm", "-f"], ["rm", "-f"]]))
+        verbs = (["stop", "-t0"], ["kill"], ["rm", "-f"], ["rm", "-f"])
+        ended = list(pool.map(lambda verb: host.try_(*verb, "one"), verbs))
     assert all(result.code in (0, 1) and "Traceback" not in result.err for result in ended), ended
     whole(host)
 
@@ -338,9 +339,7 @@ def test_content_with_another_digest(host: Host, empty: Host, loopback_registry:
     empty("rmi", name)
 
 
-def test_a_configuration_with_another_digest(
-    host: Host, empty: Host, loopback_registry: Registry, pushed: str
-) -> None:
+def test_a_configuration_with_another_digest(host: Host, empty: Host, loopback_registry: Registry, pushed: str) -> None:
     digest = manifest_of(loopback_registry, pushed)["config"]["digest"]
     file = stored(loopback_registry, digest)
     good = file.read_bytes()
@@ -415,11 +414,14 @@ def test_a_certificate_that_is_not_trusted(empty: Host, tmp_path: Path) -> None:
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
     names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"]
     subprocess.run(["openssl", *words.split(), *names], check=True, capture_output=True)
-    tls = {"certificate": str(tmp_path / "cert"), "key": str(tmp_path / "key")}
-    registry = Registry(tmp_path, tls=tls)
+    registry = Registry(tmp_path, tls={"certificate": str(tmp_path / "cert"), "key": str(tmp_path / "key")})
+    # loopback registries are not asked for a certificate that can be trusted, as docker's are not: so by a name
+    (tmp_path / "hosts").write_text("127.0.0.1 localhost registry.test\n")
+    named = Elsewhere(empty, *in_namespace(f"mount --bind {tmp_path}/hosts /etc/hosts"))
+    name = f"registry.test:{registry.host.partition(':')[2]}"
     try:
-        # loopback registries fall back to plain text, as docker's do; what they answer is then not understood
-        refused(empty.try_("pull", f"{registry.host}/x"), 1, registry.host, "certificate", "certs.d")
+        refused(named.try_("pull", f"{name}/x"), 1, name, "certificate", "certs.d")
+        refused(named.try_("run", f"{name}/x"), 125, name, "certificate")
     finally:
         registry.close()
 
@@ -453,7 +455,7 @@ def build(host: Host, folder: Path, *lines: str, **files: str) -> Result:
         (["FROM busybox", "COPY link /"], ["line 2", "link"]),
         (["FROM busybox", "COPY nosuch /"], ["line 2", "nosuch"]),
         (["FROM busybox", "COPY nosuch* /"], ["line 2", "nosuch*"]),
-        (["FROM busybox", "USER nobodyhere", "RUN true"], ["line 3", "nobodyhere"]),
+        (["FROM busybox", "USER nobodyhere", "RUN true"], None),
         (["FROM busybox", "STOPSIGNAL LOUD"], ["line 2", "LOUD"]),
         (["FROM busybox", "WORKDIR ${x"], ["line 2"]),
         (["FROM busybox", "ONBUILD FROM x"], ["line 2"]),
@@ -469,11 +471,12 @@ def test_a_dockerfile_that_cannot_be_built(
     context.mkdir()
     (context / "link").symlink_to("/etc/shadow")
     result = build(host, context, *lines)
-    if words is None:  # what is no JSON is a shell's command, here one with an error of its own
-        assert result.code == 2 and "line 3" in result.err, result
+    if words is None:
+        # what is no JSON is a shell's command, here one with an error of its own; a user is looked up when a step runs
+        assert result.code in (2, 125) and "line 3" in result.err, result
     else:
         refused(result, 1, *words)
-    assert "built" not in host("images")
+    assert not [line for line in host("images").splitlines() if line.startswith("built")]
 
 
 def test_no_dockerfile(host: Host, tmp_path: Path) -> None:
@@ -521,8 +524,8 @@ class Elsewhere(Host):
 @contextlib.contextmanager
 def small_disk(new_host, size: str, *, image: bool):
     """A host whose engine root is a tmpfs that only its commands see."""
-    from support.base_image import busybox_image
-    from vitrine.store import Store
+    from support import base_image
+    from vitrine import store
 
     here = new_host(image=False)
     here.root.mkdir()
@@ -539,11 +542,8 @@ def small_disk(new_host, size: str, *, image: bool):
                 "from support.base_image import busybox_image; from vitrine.store import Store\n"
                 "with Store(sys.argv[1]) as store: busybox_image(store)\n"
             )
-            folders = [str(Path(busybox_image.__code__.co_filename).parents[1])]
-            folders.append(str(Path(Store.__init__.__code__.co_filename).parents[2]))
-            subprocess.run(
-                [*small.before, sys.executable, "-c", program, str(here.root), *folders], check=True
-            )
+            folders = [str(Path(base_image.__file__).parents[1]), str(Path(store.__file__).parents[2])]
+            subprocess.run([*small.before, sys.executable, "-c", program, str(here.root), *folders], check=True)
         yield small
         small.close()
     finally:
@@ -568,7 +568,8 @@ def test_a_full_disk_while_pulling(new_host, host: Host, loopback_registry: Regi
 
 
 def test_a_full_disk_while_working(new_host, tmp_path: Path) -> None:
-    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo good > /good\nRUN dd if=/dev/zero of=/x bs=1M count=64\n")
+    fill = "dd if=/dev/zero of=/x bs=1M count=64"
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN echo good > /good\nRUN {fill}\n")
     with small_disk(new_host, "24m", image=True) as small:
         failed = small.try_("run", "--name", "full", "busybox", "dd", "if=/dev/urandom", "of=/x", "bs=1M", "count=64")
         assert failed.code == 1 and "No space left on device" in failed.err
@@ -597,7 +598,7 @@ def test_not_root(host: Host) -> None:
     assert from_copy(host, user, "version").code == 0
 
 
-def from_copy(host: Host, before: list[str], *words: str, python: tuple[str, ...] = ("/usr/bin/python3", "-ISB")) -> Result:
+def from_copy(host: Host, before: list[str], *words: str) -> Result:
     """Type a command with the engine copied to where everybody may read it."""
     copy = Path("/tmp") / f"vitrine-test-{os.getpid()}"
     package = Path(VITRINE).parents[1] / "plugins/module_utils/vitrine"
@@ -605,13 +606,9 @@ def from_copy(host: Host, before: list[str], *words: str, python: tuple[str, ...
         shutil.copytree(package, copy / "vitrine", ignore=shutil.ignore_patterns("__pycache__"))
         copy.chmod(0o755)
         program = "import sys; sys.path.insert(0, sys.argv.pop(1)); from vitrine.cli import main; main()"
-        argv = [*before, *python, "-c", program, str(copy), *host.base[1:], *words]
-        if before and words[0] in ("--help", "version"):
-            argv = [*before, *python, "-c", program, str(copy), *words]
-        else:
-            open_config = copy / "config.json"
-            open_config.write_text("{}")
-            argv[argv.index("--config") + 1] = str(open_config)
+        (copy / "config.json").write_text("{}")
+        settings = [*host.base[1:-1], str(copy / "config.json")]
+        argv = [*before, "/usr/bin/python3", "-ISB", "-c", program, str(copy), *settings, *words]
         done = subprocess.run(argv, capture_output=True, text=True, env=host.env, cwd="/")
         return Result(done.returncode, done.stdout, done.stderr)
     finally:
@@ -626,7 +623,7 @@ def test_without_requests_and_pyroute2(host: Host, loopback_registry: Registry, 
     )
     bare = Elsewhere(host, *in_namespace(hide))
     name = f"{loopback_registry.host}/{pushed}"
-    refused(bare.try_("pull", name), 125, "requests", "apt-get install", "dnf install")
+    refused(bare.try_("pull", name), 125, "requests", "install python3-requests")
     refused(bare.try_("push", name), 1, name)
     refused(bare.try_("search", "x"), 125, "requests")
     # what needs no registry works: the network is made without pyroute2, too
@@ -650,7 +647,7 @@ def test_a_controller_that_is_not_there(host: Host, controller: str, flags: list
     if not places:
         pytest.skip("this host has no version 1 controllers")
     lacking = Elsewhere(host, *in_namespace(f"umount {places[0]}"))
-    refused(lacking.try_("run", "--rm", *flags, "busybox", "true"), 125, controller, "without")
+    refused(lacking.try_("run", "--rm", *flags, "busybox", "true"), 125, controller, "leave")
     assert lacking("run", "--rm", "busybox", "echo", "without limits") == "without limits\n"
     found = {item["name"]: item for item in json.loads(lacking.try_("check", "--format", "json").out)["host"]}
     assert not found[f"cgroup {controller}"]["ok"]
