@@ -577,7 +577,7 @@ def test_a_full_disk_while_working(new_host, tmp_path: Path) -> None:
         assert "copy" not in small("images", "-a")
         whole(small)
         small("rm", "full")
-        small("run", "--name", "half", "busybox", "dd", "if=/dev/urandom", "of=/x", "bs=1M", "count=9")
+        small("run", "--name", "half", "busybox", "dd", "if=/dev/urandom", "of=/x", "bs=1M", "count=13")
         refused(small.try_("commit", "half", "copy"), 125, "space")
         assert small("run", "--rm", "busybox", "echo", "works") == "works\n"  # what was begun was undone
         small("rm", "half")
