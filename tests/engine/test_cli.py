@@ -1,0 +1,639 @@
+# Copyright: (c) 2026, the Vitrine authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every verb as a user types it: what it does, what it prints and where, and the exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from support.host import VITRINE, Host
+from support.traces import until
+from vitrine.cli import VERBS
+
+
+@pytest.fixture
+def sleeper(host: Host):
+    """A running container named sleeper."""
+    host("run", "-d", "--name", "sleeper", "busybox", "sh", "-c", "echo started; exec sleep 600")
+    yield "sleeper"
+    host.try_("rm", "-f", "sleeper")
+
+
+def sh(host: Host, script: str, *flags: str) -> str:
+    """What a shell in a new container prints."""
+    return host("run", "--rm", *flags, "busybox", "sh", "-c", script)
+
+
+# -- run: what the flags mean inside ---------------------------------------------------------------------------------
+
+
+def test_environment_user_folder_and_name(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("# comment\nFILE=from file\n\nBOTH=file\n")
+    host.env["TAKEN"] = "from here"
+    flags = ["-e", "A=b c", "-e", "TAKEN", "-e", "NOT_SET_HERE", "--env-file", str(tmp_path / "env"), "-e", "BOTH=flag"]
+    shown = sh(host, "env; id; pwd; hostname", *flags, "-u", "user", "-w", "/new/folder", "-h", "box").splitlines()
+    for line in ("A=b c", "TAKEN=from here", "FILE=from file", "BOTH=flag", "HOSTNAME=box", "/new/folder", "box"):
+        assert line in shown, shown
+    assert not [line for line in shown if line.startswith("NOT_SET_HERE")]
+    assert "uid=1000(user) gid=1000(user) groups=1000(user),50(staff)" in shown
+    assert sh(host, "id -u; id -g; id -G", "-u", "7:9", "--group-add", "staff") == "7\n9\n9 50\n"
+
+
+def test_the_entrypoint(host: Host) -> None:
+    assert host("run", "--rm", "--entrypoint", "echo", "busybox", "-n", "--name") == "--name"
+    assert host("run", "--rm", "--entrypoint=", "busybox", "echo", "none") == "none\n"
+
+
+def test_volumes(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("of the host\n")
+    assert sh(host, "cat /data/file; echo new > /data/new", "-v", f"{tmp_path}:/data") == "of the host\n"
+    assert (tmp_path / "new").read_text() == "new\n"
+    refused = host.try_("run", "--rm", "-v", f"{tmp_path}:/data:ro", "busybox", "touch", "/data/x")
+    assert refused.code == 1 and "Read-only file system" in refused.err
+    spec = f"type=bind,source={tmp_path},target=/data,readonly"
+    assert host.try_("run", "--rm", "--mount", spec, "busybox", "touch", "/data/x").code == 1
+    sh(host, "echo kept > /keep/x", "-v", "named:/keep")
+    assert sh(host, "cat /keep/x", "-v", "named:/keep:ro") == "kept\n"
+    assert sh(host, "cat /again/x", "--mount", "source=named,target=/again") == "kept\n"
+    # a new volume begins with what the image has there, owners and modes included
+    assert "root:x:0:0" in sh(host, "cat /etc/passwd", "-v", "fresh:/etc")
+    assert sh(host, "stat -c %a /tmp", "-v", "/tmp") == "1777\n"
+    volumes = os.listdir(host.root / "volumes")
+    assert sorted(volumes) == ["fresh", "named"], "an anonymous volume goes with --rm"
+
+
+def test_tmpfs_read_only_root_and_shm(host: Host) -> None:
+    script = "touch /x 2>&1; touch /scratch/x && df -k /scratch | tail -1; df -k /dev/shm | tail -1"
+    shown = sh(host, script, "--read-only", "--tmpfs", "/scratch:size=2m", "--shm-size", "3m")
+    assert "Read-only file system" in shown
+    assert re.search(r"tmpfs +2048 .*/scratch", shown) and re.search(r" 3072 .*/dev/shm", shown), shown
+
+
+def test_capabilities_and_security(host: Host) -> None:
+    mask = "grep CapEff /proc/self/status"
+    assert sh(host, mask).split()[1] == "00000000a80425fb"  # docker's fourteen
+    assert sh(host, mask, "--cap-drop", "ALL").split()[1] == "0" * 16
+    assert sh(host, mask, "--cap-drop", "ALL", "--cap-add", "NET_ADMIN").split()[1] == f"{1 << 12:016x}"
+    assert sh(host, mask, "--cap-add", "cap_sys_time", "--cap-drop", "chown").split()[1] == "00000000aa0425fa"
+    assert int(sh(host, mask, "--privileged").split()[1], 16) > 1 << 36
+    lines = "grep -E 'NoNewPrivs|Seccomp:' /proc/self/status"
+    assert sh(host, lines).split() == ["NoNewPrivs:", "0", "Seccomp:", "2"]
+    flags = ["--security-opt", "no-new-privileges", "--security-opt", "seccomp=unconfined"]
+    assert sh(host, lines, *flags).split() == ["NoNewPrivs:", "1", "Seccomp:", "0"]
+
+
+def test_sysctls_ulimits_devices(host: Host) -> None:
+    flags = [
+        "--sysctl",
+        "net.ipv4.ip_default_ttl=77",
+        "--ulimit",
+        "nofile=100:200",
+        "--device",
+        "/dev/null:/dev/hole:r",
+    ]
+    script = "cat /proc/sys/net/ipv4/ip_default_ttl; ulimit -Sn; ulimit -Hn; cat /dev/hole; echo x > /dev/hole"
+    result = host.try_("run", "--rm", *flags, "busybox", "sh", "-c", script)
+    assert result.out == "77\n100\n200\n", result
+    assert "Operation not permitted" in result.err  # the device may only be read
+
+
+def test_init_and_the_first_process(host: Host) -> None:
+    # an orphan is reaped by the init, and the command is its child
+    script = "ps -o pid,args; (sleep 0.1 &); sleep 0.3; ps -o stat | grep -c Z"
+    shown = sh(host, script, "--init")
+    assert shown.endswith("\n0\n"), shown
+    assert sh(host, "echo $$") == "1\n"
+    assert host.try_("run", "--rm", "--init", "busybox", "sh", "-c", "exit 9").code == 9
+    assert host.try_("run", "--rm", "--init", "busybox", "sh", "-c", "kill -TERM $$").code == 143
+
+
+def test_namespaces_of_the_host(host: Host) -> None:
+    assert sh(host, "readlink /proc/self/ns/pid", "--pid", "host") == os.readlink("/proc/self/ns/pid") + "\n"
+    assert sh(host, "readlink /proc/self/ns/ipc", "--ipc", "host") == os.readlink("/proc/self/ns/ipc") + "\n"
+    assert sh(host, "hostname", "--uts", "host") == socket.gethostname() + "\n"
+    assert sh(host, "readlink /proc/self/ns/net", "--network", "host") == os.readlink("/proc/self/ns/net") + "\n"
+    for kind in ("pid", "ipc", "uts", "net", "mnt", "cgroup"):
+        own = os.readlink(f"/proc/self/ns/{kind}") + "\n"
+        assert sh(host, f"readlink /proc/self/ns/{kind}") != own
+
+
+def test_networks_and_names(host: Host, sleeper: str) -> None:
+    assert sh(host, "ls /sys/class/net", "--network", "none") == "lo\n"
+    joined = sh(host, "readlink /proc/self/ns/net; cat /etc/hostname", "--network", f"container:{sleeper}").split()
+    assert joined[0] == host("exec", sleeper, "readlink", "/proc/self/ns/net").strip()
+    flags = ["--add-host", "other:192.0.2.7", "--dns", "192.0.2.53", "--dns-search", "example.org", "-h", "me"]
+    shown = sh(host, "cat /etc/hosts /etc/resolv.conf; ip -4 addr show eth0 | grep inet", *flags)
+    assert "192.0.2.7\tother" in shown and "nameserver 192.0.2.53" in shown and "search example.org" in shown
+    address = re.search(r"inet ([0-9.]+)", shown)
+    assert address and re.search(rf"{re.escape(address[1])}\s+me\b", shown), shown
+
+
+def test_limits_are_enforced(host: Host) -> None:
+    eater = "x=$(head -c 64m /dev/zero | tr '\\0' x); echo survived"
+    result = host.try_("run", "--name", "eater", "-m", "16m", "busybox", "sh", "-c", eater)
+    state = json.loads(host("inspect", "eater"))[0]
+    assert "survived" not in result.out and result.code in (137, 1, 2), result
+    assert state["State"]["OOMKilled"] or result.code != 137
+    assert state["HostConfig"]["Memory"] == 16 << 20
+    host("rm", "eater")
+    forks = sh(host, "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done 2>&1; echo end", "--pids-limit", "5")
+    assert "Resource temporarily unavailable" in forks or "can't fork" in forks, forks
+    begun = time.monotonic()
+    used = sh(
+        host, "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; cat /proc/self/stat | cut -d' ' -f14", "--cpus", "0.2"
+    )
+    assert used.strip().isdigit() and time.monotonic() - begun < 60
+
+
+def test_restart_on_failure(host: Host) -> None:
+    host("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "echo run; exit 3")
+    state = until(
+        lambda: (lambda s: s if s["Status"] == "exited" else None)(json.loads(host("inspect", "again"))[0]["State"]), 20
+    )
+    assert state["ExitCode"] == 3
+    assert host("logs", "again") == "run\n" * 3
+    assert json.loads(host("inspect", "again"))[0]["RestartCount"] == 2
+    host("rm", "again")
+
+
+def test_the_stop_signal_and_the_grace(host: Host) -> None:
+    script = "trap 'echo bye; exit 4' USR1; echo ready; while :; do sleep 0.05; done"
+    host("run", "-d", "--name", "polite", "--stop-signal", "USR1", "busybox", "sh", "-c", script)
+    until(lambda: "ready" in host("logs", "polite"))
+    assert host("stop", "polite") == "polite\n"
+    assert host("logs", "polite") == "ready\nbye\n" and host("wait", "polite") == "4\n"
+    host("rm", "polite")
+    host("run", "-d", "--name", "deaf", "busybox", "sleep", "600")  # a first process ignores what it does not handle
+    begun = time.monotonic()
+    host("stop", "-t", "1", "deaf")
+    assert 0.9 < time.monotonic() - begun < 8
+    assert host("wait", "deaf") == "137\n"
+    host("rm", "deaf")
+
+
+def test_detached_with_a_file_for_the_id(host: Host, tmp_path: Path) -> None:
+    shown = host("run", "-d", "--cidfile", tmp_path / "cid", "--name", "d", "busybox", "sleep", "60").strip()
+    assert re.fullmatch("[0-9a-f]{64}", shown) and (tmp_path / "cid").read_text() == shown
+    assert host.try_("run", "--cidfile", tmp_path / "cid", "busybox").code == 125
+    assert host("rm", "-f", shown[:12]) == shown[:12] + "\n"
+
+
+# -- streams, terminals, signals -------------------------------------------------------------------------------------
+
+
+def test_streams_and_exit_codes(host: Host) -> None:
+    result = host.try_("run", "--rm", "-i", "busybox", "sh", "-c", "cat; echo err >&2; exit 42", stdin="typed\n")
+    assert (result.code, result.out, result.err) == (42, "typed\n", "err\n")
+    assert host.try_("run", "--rm", "busybox", "cat", stdin="not read").out == ""
+    assert host.try_("run", "--rm", "busybox", "sh", "-c", "kill -KILL $$").code in (137, 0)
+    data = "x" * 300000
+    assert host.try_("run", "--rm", "-i", "busybox", "cat", stdin=data).out == data
+
+
+def test_a_terminal(host: Host) -> None:
+    code, shown = host.in_terminal(
+        "run", "--rm", "-it", "busybox", "sh", "-c", "tty; stty size; read x; echo got-$x; exit 5", typed=b"me\r"
+    )
+    assert code == 5 and "/dev/" in shown and "got-me" in shown, shown
+
+
+class Terminal:
+    """A command on a terminal that one can type on while it runs."""
+
+    def __init__(self, host: Host, *words: str) -> None:
+        self.shown = ""
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execvpe(host.base[0], [*host.base, *words], host.env)
+
+    def wait_for(self, text: str, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        while text not in self.shown:
+            ready, _, _ = select.select([self.fd], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"{text!r} did not come: {self.shown!r}"
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:
+                data = b""
+            assert data, f"it ended without {text!r}: {self.shown!r}"
+            self.shown += data.decode(errors="replace")
+
+    def type(self, data: bytes) -> None:
+        os.write(self.fd, data)
+
+    def end(self) -> int:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self.fd], [], [], 0.05)
+            try:
+                if ready and not os.read(self.fd, 65536):
+                    break
+            except OSError:
+                break
+        status = os.waitpid(self.pid, 0)[1]
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+
+def test_attach_and_the_detach_keys(host: Host) -> None:
+    host("run", "-dit", "--name", "talk", "busybox", "sh")
+    first = Terminal(host, "attach", "talk")
+    first.type(b"echo one-$((1+1))\r")
+    first.wait_for("one-2")
+    first.type(b"\x10\x11")
+    assert first.end() == 0
+    assert json.loads(host("inspect", "talk"))[0]["State"]["Running"]
+    second = Terminal(host, "attach", "--detach-keys", "ctrl-a,d", "talk")
+    second.type(b"\x01d")
+    assert second.end() == 0
+    third = Terminal(host, "attach", "talk")
+    third.type(b"exit 6\r")
+    assert third.end() == 6
+    assert host("wait", "talk") == "6\n"
+    again = Terminal(host, "start", "-ai", "talk")
+    again.type(b"exit 8\r")
+    assert again.end() == 8
+    host("rm", "talk")
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_client_reach_the_container(host: Host, signum: int) -> None:
+    script = "trap 'echo got-it; exit 11' INT TERM; echo ready; while :; do sleep 0.05; done"
+    process = host.spawn("run", "--rm", "busybox", "sh", "-c", script, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.send_signal(signum)
+    assert process.stdout.read() == "got-it\n" and process.wait(20) == 11
+    assert host("ps", "-aq") == ""
+
+
+def test_ctrl_c_during_a_pull(host: Host) -> None:
+    with socket.socket() as registry:  # it takes connections and never answers
+        registry.bind(("127.0.0.1", 0))
+        registry.listen()
+        name = f"127.0.0.1:{registry.getsockname()[1]}/x"
+        process = host.spawn("pull", name, stderr=subprocess.PIPE, text=True)
+        connection, _ = registry.accept()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+        connection.close()
+    assert process.returncode == 130 and "Traceback" not in err
+
+
+def test_output_into_a_closed_pipe(host: Host, sleeper: str) -> None:
+    for words in (["images"], ["inspect", "busybox"], ["logs", sleeper], ["--help"], ["run", "--rm", "busybox", "yes"]):
+        process = host.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read().decode()
+        process.wait(20)
+        assert "Traceback" not in err and "internal" not in err, (words, err)
+    assert host("ps", "-aq", "-f", "name=sleeper") == host("ps", "-aq")
+
+
+def test_arguments_that_are_not_utf_8(host: Host) -> None:
+    argv = [os.fsencode(word) for word in host.base]
+    done = subprocess.run([*argv, b"run", b"--rm", b"-e", b"X=\xff", b"busybox", b"sh", b"-c", b"printf %s \"$X$1\"", b"sh", b"\xfe"], capture_output=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, b"\xff\xfe"), done
+    for words in ([b"run", b"busybox\xff"], [b"\xff"], [b"rm", b"\xff"], [b"run", b"--name", b"\xff", b"busybox"]):
+        done = subprocess.run([*argv, *words], capture_output=True)
+        assert done.returncode in (1, 125) and b"Traceback" not in done.stderr and b"internal" not in done.stderr, done
+
+
+# -- exec ------------------------------------------------------------------------------------------------------------
+
+
+def test_exec(host: Host, sleeper: str) -> None:
+    assert host.try_("exec", sleeper, "sh", "-c", "exit 23").code == 23
+    assert host.try_("exec", sleeper, "sh", "-c", "kill -TERM $$").code == 143
+    shown = host("exec", "-u", "user", "-w", "/var", "-e", "A=1", sleeper, "sh", "-c", "id -un; pwd; echo $A")
+    assert shown == "user\n/var\n1\n"
+    assert host("exec", "-i", sleeper, "cat", stdin="through\n") == "through\n"
+    assert host("exec", sleeper, "cat", stdin="not read") == ""
+    code, text = host.in_terminal("exec", "-it", sleeper, "sh", "-c", "tty; exit 3")
+    assert code == 3 and "/dev/pts/" in text
+    assert host("exec", "-d", sleeper, "sh", "-c", "echo > /made") == ""
+    until(lambda: host.try_("exec", sleeper, "test", "-e", "/made").code == 0)
+    result = host.try_("exec", sleeper, "sh", "-c", "echo out; echo err >&2")
+    assert (result.out, result.err) == ("out\n", "err\n")
+
+
+# -- lists and looks -------------------------------------------------------------------------------------------------
+
+
+def test_ps(host: Host, sleeper: str) -> None:
+    port = "127.0.0.1:0:80/udp"
+    host(
+        "create",
+        "--name",
+        "made",
+        "-l",
+        "tier=web",
+        "-l",
+        "x=y",
+        "-p",
+        "8080",
+        "busybox",
+        "echo",
+        "a very long command line",
+    )
+    lines = host("ps", "-a").splitlines()
+    assert re.split(r"\s{2,}", lines[0]) == ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
+    assert re.match(r'[0-9a-f]{12}   busybox   "echo a very long c…"   \S.* ago +Created +made$', lines[1]), lines
+    assert re.search(r'"sh -c .*Up .*sleeper$', lines[2])
+    assert len(host("ps").splitlines()) == 2
+    assert len(host("ps", "-q").strip()) == 12 and len(host("ps", "-q", "--no-trunc").strip()) == 64
+    names = lambda *flags: [json.loads(line)["Names"] for line in host("ps", *flags, "--format", "json").splitlines()]  # noqa: E731
+    assert names() == ["sleeper"] and names("-a") == ["made", "sleeper"]
+    assert names("-l") == ["made"] and names("-n", "1") == ["made"]
+    for text, expected in (
+        ("name=mad", ["made"]), ("label=tier", ["made"]), ("label=tier=web", ["made"]), ("label=tier=db", []),
+        ("status=created", ["made"]), ("status=running", ["sleeper"]), ("ancestor=busybox", ["made", "sleeper"]),
+    ):  # fmt: skip
+        assert names("-a", "-f", text) == expected, text
+    assert names("-a", "-f", "label=tier=web", "-f", "label=x=z") == []
+    assert names("-a", "-f", "name=made", "-f", "name=sleeper") == ["made", "sleeper"]
+    host("rm", "made")
+    host("run", "-d", "--name", "made", "-p", port, "busybox", "sleep", "60")
+    assert re.search(r"127\.0\.0\.1:\d+->80/udp", host("ps"))
+    assert re.fullmatch(r"80/udp -> 127\.0\.0\.1:\d+\n", host("port", "made"))
+    assert re.fullmatch(r"127\.0\.0\.1:\d+\n", host("port", "made", "80/udp"))
+    assert host.try_("port", "made", "81").code == 1
+    host("rm", "-f", "made")
+
+
+def test_logs(host: Host) -> None:
+    host("run", "--name", "speaker", "busybox", "sh", "-c", "echo one; echo two >&2; sleep 0.3; echo three")
+    result = host.try_("logs", "speaker")
+    assert (result.out, result.err) == ("one\nthree\n", "two\n")
+    assert host("logs", "-n", "1", "speaker") == "three\n"
+    assert host("logs", "--tail", "0", "speaker") == ""
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z three\n", host("logs", "-t", "-n", "1", "speaker"))
+    stamp = host("logs", "-t", "-n", "1", "speaker").split()[0]
+    assert host("logs", "--since", stamp, "speaker") == "three\n"
+    assert host("logs", "--until", stamp, "speaker").startswith("one\n")
+    assert host("logs", "--since", "1h", "speaker") == "one\nthree\n"
+    host("rm", "speaker")
+    host("run", "-d", "--name", "speaker", "busybox", "sh", "-c", "echo a; sleep 0.5; echo b")
+    assert host("logs", "-f", "speaker") == "a\nb\n"
+    host("rm", "speaker")
+
+
+def test_log_rotation(host: Host) -> None:
+    options = ["--log-opt", "max-size=10k", "--log-opt", "max-file=2"]
+    host("run", "--name", "loud", *options, "busybox", "seq", "1", "3000")
+    kept = host("logs", "loud").split()
+    assert kept[-1] == "3000" and 50 < len(kept) < 1000
+    assert kept == [str(number) for number in range(int(kept[0]), 3001)]
+    host("rm", "loud")
+
+
+def test_inspect(host: Host, sleeper: str) -> None:
+    documents = json.loads(host("inspect", sleeper, "busybox"))
+    assert [document.get("Name") or document["RepoTags"][0] for document in documents] == ["/sleeper", "busybox:latest"]
+    assert host("inspect", "-f", "{{.State.Status}}", sleeper) == "running\n"
+    assert host("inspect", "-f", "{{ .State.Running }} {{.Name}}!", sleeper) == "true /sleeper!\n"
+    assert json.loads(host("inspect", "-f", "{{json .Config.Cmd}}", sleeper))[0] == "sh"
+    assert host("inspect", "--format", "{{.Id}}", "busybox").startswith("sha256:")
+    result = host.try_("inspect", "busybox", "nosuch")
+    assert result.code == 1 and json.loads(result.out)[0]["RepoTags"] == ["busybox:latest"] and "nosuch" in result.err
+
+
+def test_stats_info_version(host: Host, sleeper: str) -> None:
+    lines = host("stats", "--no-stream").splitlines()
+    columns = ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"]
+    assert re.split(r"\s{2,}", lines[0]) == columns
+    assert "sleeper" in lines[1] and "iB / " in lines[1] and "%" in lines[1]
+    row = json.loads(host("stats", "--no-stream", "--format", "json", sleeper))
+    assert row["Name"] == "sleeper" and row["PIDs"] == "1"
+    facts = json.loads(host("info", "--format", "json"))
+    assert facts["Containers"] == facts["ContainersRunning"] == 1 and facts["OSType"] == "linux"
+    assert "Containers: 1\n" in host("info")
+    assert set(json.loads(host("version", "-f", "json"))) >= {"Version", "Python"}
+    assert host("version") == host("--version")
+
+
+def test_check(host: Host) -> None:
+    shown = host.try_("check").out
+    assert "the store is whole" in shown and "namespace" in shown
+    report = json.loads(host.try_("check", "--format", "json", "--prepare").out)
+    assert report["store"] == [] and isinstance(report["prepared"], list) and report["host"]
+
+
+def test_diff_and_commit(host: Host) -> None:
+    host(
+        "run", "--name", "changer", "busybox", "sh", "-c", "echo x > /root/new; rm /etc/group; chmod 700 /var; mkdir /d"
+    )
+    changes = set(host("diff", "changer").splitlines())
+    assert {"A /root/new", "D /etc/group", "C /var", "A /d", "C /etc", "C /root"} <= changes, changes
+    flags = ["-c", 'CMD ["cat", "/root/new"]', "-c", "ENV A=b", "-c", "EXPOSE 80", "-m", "a note", "-a", "me"]
+    image_id = host("commit", *flags, "changer", "changed:v1").strip()
+    assert image_id.startswith("sha256:")
+    assert host("run", "--rm", "changed:v1") == "x\n"
+    document = json.loads(host("inspect", "changed:v1"))[0]
+    assert document["Config"]["Env"][-1] == "A=b" and document["Author"] == "me" and document["Comment"] == "a note"
+    history = host("history", "changed:v1").splitlines()
+    assert re.split(r"\s{2,}", history[0]) == ["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"]
+    assert "a note" in history[1] and "<missing>" in history[2]
+    assert host.try_("commit", "-c", "FETCH x", "changer").code == 1
+    host("rm", "changer")
+    host("rmi", "changed:v1")
+
+
+# -- life ------------------------------------------------------------------------------------------------------------
+
+
+def test_start_stop_kill_wait_rename_pause(host: Host, sleeper: str) -> None:
+    assert host("kill", "-s", "SIGTERM", sleeper) == "sleeper\n"
+    assert host("pause", sleeper) == "sleeper\n" and "(Paused)" in host("ps")
+    assert host("unpause", sleeper) == "sleeper\n" and "(Paused)" not in host("ps")
+    waiting = host.spawn("wait", sleeper, stdout=subprocess.PIPE, text=True)
+    host("kill", sleeper)
+    assert waiting.communicate(timeout=20)[0] == "137\n"
+    assert "Exited (137)" in host("ps", "-a")
+    host("rename", sleeper, "other")
+    assert host("start", "other") == "other\n"
+    assert host("start", "other") == "other\n"  # it runs already: no error, as docker's
+    assert host("restart", "-t", "0", "other") == "other\n"
+    assert host("logs", "other") == "started\n" * 3
+    result = host.try_("stop", "-t", "0", "nosuch", "other")
+    assert result.code == 1 and result.out == "other\n" and "nosuch" in result.err
+    assert host("rm", "other") == "other\n"
+    assert host.try_("rm", "-f", "other").code == 0
+
+
+def test_create_then_start_attached(host: Host) -> None:
+    name = host("create", "busybox", "sh", "-c", "echo out; exit 3").strip()
+    result = host.try_("start", "-a", name)
+    assert (result.code, result.out) == (3, "out\n")
+    host("rm", name)
+
+
+# -- cp --------------------------------------------------------------------------------------------------------------
+
+
+def test_copies_both_ways(host: Host, sleeper: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("content\n")
+    host("cp", tmp_path / "folder" / "file", f"{sleeper}:/root/other")
+    host("cp", tmp_path / "folder", f"{sleeper}:/root")
+    host("cp", f"{tmp_path}/folder/.", f"{sleeper}:/var")
+    assert host("exec", sleeper, "cat", "/root/other", "/root/folder/file", "/var/file") == "content\n" * 3
+    host("cp", f"{sleeper}:/root/folder", tmp_path / "back")
+    assert (tmp_path / "back" / "file").read_text() == "content\n"
+    stream = subprocess.run([*host.base, "cp", f"{sleeper}:/root/folder", "-"], capture_output=True).stdout
+    assert tarfile.open(fileobj=io.BytesIO(stream)).extractfile("folder/file").read() == b"content\n"  # type: ignore[union-attr]
+    done = subprocess.run([*host.base, "cp", "-", f"{sleeper}:/tmp"], input=stream, capture_output=True)
+    assert done.returncode == 0, done
+    host("stop", "-t", "0", sleeper)
+    host("cp", f"{sleeper}:/tmp/folder/file", tmp_path / "from-stopped")
+    assert (tmp_path / "from-stopped").read_text() == "content\n"
+    assert host.try_("cp", f"{sleeper}:/nosuch", tmp_path).code == 1
+    assert host.try_("cp", tmp_path / "nosuch", f"{sleeper}:/").code == 1
+    assert host.try_("cp", "-", f"{sleeper}:/tmp", stdin="no archive at all").code == 1
+
+
+def test_a_hostile_container_cannot_lead_a_copy_outside(host: Host, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    script = f"ln -s {outside} /way; ln -s /etc/shadow /secret; ln -s ../../../../../../etc /up"
+    host("run", "--name", "hostile", "busybox", "sh", "-c", script)
+    (tmp_path / "file").write_text("x")
+    host.try_("cp", tmp_path / "file", "hostile:/way/file")
+    assert os.listdir(outside) == []
+    host.try_("cp", "hostile:/secret", tmp_path / "copied")
+    copied = tmp_path / "copied"
+    assert not copied.exists() or copied.is_symlink() or copied.read_text() != Path("/etc/shadow").read_text()
+    host.try_("cp", tmp_path / "file", "hostile:/up/vitrine-test-file")
+    assert not Path("/etc/vitrine-test-file").exists()
+    host("rm", "hostile")
+
+
+# -- images ----------------------------------------------------------------------------------------------------------
+
+
+def test_images_tags_and_removal(host: Host) -> None:
+    lines = host("images").splitlines()
+    assert re.split(r"\s{2,}", lines[0]) == ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]
+    assert re.match(r"busybox +latest +[0-9a-f]{12} +\S.* ago +[\d.]+MB$", lines[1])
+    host("tag", "busybox", "127.0.0.1:5000/team/tool:1.2")
+    host("tag", "busybox", "tool")
+    rows = [json.loads(line) for line in host("images", "--format", "json").splitlines()]
+    assert {(row["Repository"], row["Tag"]) for row in rows} == {
+        ("busybox", "latest"), ("127.0.0.1:5000/team/tool", "1.2"), ("tool", "latest")
+    }  # fmt: skip
+    assert len(host("images", "-q").split()) == 1
+    assert len(host("images", "tool").splitlines()) == 2 and len(host("images", "tool:9").splitlines()) == 1
+    identity = rows[0]["ID"]
+    several = host.try_("rmi", identity)
+    assert several.code == 1 and "force" in several.err
+    assert host("rmi", "tool") == "Untagged: tool:latest\n"
+    assert host("rmi", "127.0.0.1:5000/team/tool:1.2") == "Untagged: 127.0.0.1:5000/team/tool:1.2\n"
+    host("create", "--name", "user", "busybox")
+    used = host.try_("rmi", "busybox")
+    assert used.code == 1 and "user" in used.err
+    host("rm", "user")
+
+
+def test_save_and_load_by_ourselves_and_others(host: Host, new_host, tmp_path: Path) -> None:
+    identity = json.loads(host("inspect", "busybox"))[0]["Id"]
+    other = new_host(image=False)
+    for form in ("docker", "oci"):
+        host("save", "--format", form, "-o", tmp_path / f"{form}.tar", "busybox")
+        assert other("load", "-i", tmp_path / f"{form}.tar") == "Loaded image: busybox:latest\n"
+        assert json.loads(other("inspect", "busybox"))[0]["Id"] == identity
+        assert other("run", "--rm", "busybox", "echo", form) == f"{form}\n"
+        other("rmi", "busybox")
+    stream = subprocess.run([*host.base, "save", "busybox"], capture_output=True, check=True).stdout
+    done = subprocess.run([*other.base, "load", "-q"], input=stream, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"Loaded image: busybox:latest\n", b"")
+    other("rmi", "busybox")
+    if shutil.which("skopeo"):
+        for source, kind in (("docker.tar", "docker-archive"), ("oci.tar", "oci-archive")):
+            target = tmp_path / f"by-skopeo-{kind}.tar"
+            words = [f"{kind}:{tmp_path / source}", f"docker-archive:{target}:busybox:latest"]
+            subprocess.run(["skopeo", "copy", "-q", *words], check=True, capture_output=True)
+            other("load", "-i", target)
+            assert other("run", "--rm", "busybox", "echo", "theirs") == "theirs\n"
+            other("rmi", "busybox")
+
+
+# -- the command itself ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_explains_itself(verb: str) -> None:
+    done = subprocess.run([VITRINE, verb, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith(f"Usage:  vitrine {verb}") and VERBS[verb][1].split(";")[0] in done.stdout
+    assert all(len(line) <= 120 for line in done.stdout.splitlines())
+
+
+def test_the_overview_and_the_global_flags(host: Host) -> None:
+    for words in ([], ["--help"], ["-h"], ["help"]):
+        done = subprocess.run([VITRINE, *words], capture_output=True, text=True)
+        assert done.returncode == 0 and all(f"  {verb} " in done.stdout for verb in VERBS)
+    done = subprocess.run([VITRINE, "help", "run"], capture_output=True, text=True)
+    assert done.stdout.startswith("Usage:  vitrine run")
+    joined = [VITRINE, f"--root={host.root}", f"--run-root={host.run_root}", f"--config={host.config}", "images", "-q"]
+    assert subprocess.run(joined, capture_output=True, text=True).stdout == host("images", "-q")
+    debug = subprocess.run([VITRINE, "--debug", *host.base[1:], "rm", "x"], capture_output=True, text=True)
+    assert debug.returncode == 1
+
+
+def complete(host: Host, *words: str) -> list[str]:
+    """What bash offers for the last of the words."""
+    script = host("completion", "bash") + (
+        'vitrine() { "${BASE[@]}" "$@"; }\n'
+        'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vitrine; printf "%s\\n" "${COMPREPLY[@]}"\n'
+    )
+    base = "BASE=(" + " ".join(f"'{word}'" for word in host.base) + ")\n"
+    done = subprocess.run(["bash", "-c", base + script, "bash", *words], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done
+    return done.stdout.split()
+
+
+def test_the_shell_completes(host: Host, sleeper: str) -> None:
+    assert complete(host, "vitrine", "un") == ["unpause"]
+    assert set(complete(host, "vitrine", "st")) == {"start", "stop", "stats"}
+    assert complete(host, "vitrine", "run", "--memory-s") == ["--memory-swap", "--memory-swappiness"]
+    assert complete(host, "vitrine", "stop", "sl") == [sleeper]
+    assert complete(host, "vitrine", "rmi", "busy") == ["busybox:latest"]
+    for shell in ("zsh", "fish"):
+        text = host("completion", shell)
+        assert "unpause" in text
+        if shutil.which(shell):
+            assert subprocess.run([shell, "-n"], input=text, text=True).returncode == 0
+
+
+def test_progress_on_a_terminal_and_quiet_in_a_pipe(host: Host, new_host, loopback_registry) -> None:
+    name = f"{loopback_registry.host}/progress"
+    host("tag", "busybox", name)
+    host("push", name)
+    host("rmi", name)
+    other = new_host(image=False)
+    piped = other.try_("pull", name)
+    assert piped.out == f"{name}:latest\n" and "\x1b" not in piped.err and "Pull complete" in piped.err
+    other("rmi", name)
+    quiet = other.try_("pull", "-q", name)
+    assert (quiet.out, quiet.err) == (f"{name}:latest\n", "")
+    other("rmi", name)
+    code, shown = other.in_terminal("pull", name)
+    assert code == 0 and "\x1b[" in shown and "Pull complete" in shown
+    other("rmi", name)
+    started = other.try_("run", "--rm", name, "echo", "result")
+    assert started.out == "result\n"
