@@ -9,6 +9,7 @@ All names of kernel objects are derived from the engine's root, so that several 
 from __future__ import annotations
 
 import os
+import sys
 
 from .errors import InvalidInput
 from .record import Record
@@ -39,9 +40,7 @@ class Settings(Record):
         root = os.path.realpath(root or DEFAULT_ROOT)
         instance = ""
         if root != DEFAULT_ROOT:
-            from hashlib import sha256
-
-            instance = sha256(os.fsencode(root)).hexdigest()[:6]
+            instance = _sha256(os.fsencode(root))[:6]
         if run_root is None:
             run_root = f"{DEFAULT_RUN_ROOT}-{instance}" if instance else DEFAULT_RUN_ROOT
         return cls(root, run_root, instance, _read_config(config_path))
@@ -71,6 +70,18 @@ class Settings(Record):
         return f"vitrine_{self.instance}" if self.instance else "vitrine"
 
 
+def _sha256(data: bytes) -> str:
+    """The digest in hex, without loading OpenSSL where the interpreter has code of its own."""
+    try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256
+        else:
+            from _sha256 import sha256
+    except ImportError:
+        from hashlib import sha256
+    return sha256(data).hexdigest()  # type: ignore[no-any-return]
+
+
 def _read_config(path: str | None) -> dict[str, object]:
     required = path is not None
     path = path or DEFAULT_CONFIG
@@ -83,7 +94,7 @@ def _read_config(path: str | None) -> dict[str, object]:
                 f"the configuration file {path!r} does not exist", hint="name an existing file, or none", value=path
             ) from None
         return {}
-    import json
+    from . import lightjson as json
 
     try:
         config = json.loads(text)

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import re
-
 from ..errors import InvalidInput
 
 TYPE_CHECKING = False
@@ -29,7 +27,7 @@ _RANGES = {
     "cpu_period": (1000, 1000000),
     "stop_timeout": (-1, 1 << 31),
 }
-_HOSTNAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?\Z")
+_HOSTNAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
 def check(spec: ContainerSpec) -> None:
@@ -48,7 +46,7 @@ def check(spec: ContainerSpec) -> None:
         raise InvalidInput(f"invalid {field} {number}", hint=f"use a number from {least} to {most}", value=number)
     for field in ("hostname", "domainname"):
         name = getattr(spec, field)
-        if name and not _HOSTNAME.match(name):
+        if name and (len(name) > 64 or name[0] in ".-" or name[-1] in ".-" or not _HOSTNAME.issuperset(name)):
             raise InvalidInput(
                 f"invalid {field} {name!r}",
                 hint="use up to 64 letters, digits, '-', '_' and '.', beginning and ending with a letter or a digit",

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 
+from .. import lightjson as json
 from ..linux.fs import lock
 from ..oci import reference as references
 from ..oci.document import dump

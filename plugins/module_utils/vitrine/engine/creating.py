@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 
+from .. import lightjson as json
 from ..linux.fs import lock, remove_tree, write_atomic
 from . import bundle, checks, inspect
 from .paths import DOOMED, Paths

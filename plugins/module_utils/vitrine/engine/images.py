@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import json
-
+from .. import lightjson as json
 from ..errors import Conflict, ImageInUse, ImageNotFound, InvalidInput
 from ..oci import digest as digests
 from ..oci import platform as platforms

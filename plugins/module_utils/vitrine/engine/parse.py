@@ -7,7 +7,6 @@ line and the modules; docker's, as its reference documentation of ``docker run``
 from __future__ import annotations
 
 import os
-import re
 
 from ..errors import InvalidInput
 from .spec import Mount, Port
@@ -16,8 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}\Z")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+_MARKS = frozenset("_.-")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MODES = frozenset("rw ro z Z consistent delegated cached nocopy private rprivate shared rshared slave rslave".split())
 _RLIMITS = frozenset(
@@ -35,7 +35,7 @@ _SIGNALS = {
 
 def name(text: str) -> str:
     """A container's or volume's name."""
-    if not _NAME.match(text):
+    if not (0 < len(text) <= 128 and text[0] in _LETTERS and (_LETTERS | _MARKS).issuperset(text)):
         raise InvalidInput(
             f"invalid name {text!r}",
             hint="use 1 to 128 letters, digits, '_', '.' or '-', beginning with a letter or a digit",
@@ -46,12 +46,16 @@ def name(text: str) -> str:
 
 def size(text: str | int, what: str = "size") -> int:
     """Bytes from "64m", "1.5g", "1024"; units are powers of 1024, upper or lower case, "b" or "ib" may follow."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)(?:i?b)?\s*", str(text), re.IGNORECASE)
-    if not match:
+    word = str(text).strip().lower()
+    word = word[:-2] if word.endswith("ib") else word[:-1] if word.endswith("b") else word
+    unit = word[-1:] if word[-1:] in _UNITS else ""
+    number = word[: len(word) - len(unit)].rstrip()
+    whole, dot, fraction = number.partition(".")
+    if not (whole.isdecimal() and (fraction.isdecimal() or not dot)):
         raise InvalidInput(
             f"invalid {what} {text!r}", hint="write a number with an optional unit, such as 64m or 1g", value=text
         )
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return int(float(number) * _UNITS[unit])
 
 
 def memory_swap(text: str | int) -> int:
@@ -72,15 +76,17 @@ def cpus(text: str | float) -> int:
 
 def cpuset(text: str) -> str:
     """A list of CPUs or memory nodes: "0-2,4"."""
-    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
+    numbers = [number for piece in text.split(",") for number in piece.split("-", 1)]
+    if not all(number.isdecimal() for number in numbers):
         raise InvalidInput(f"invalid list of CPUs {text!r}", hint="write numbers and ranges: 0-2,4", value=text)
     return text
 
 
 def _port_range(text: str, whole: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", text)
-    first = int(match[1]) if match else 0
-    last = int(match[2] or match[1]) if match else 0
+    low, dash, high = text.partition("-")
+    digits = low.isdecimal() and len(low) <= 5 and (high.isdecimal() and len(high) <= 5 or not dash)
+    first = int(low) if digits else 0
+    last = int(high or low) if digits else 0
     if not 1 <= first <= last <= 65535:
         raise InvalidInput(
             f'Invalid port range: "{text}"',
@@ -239,6 +245,8 @@ def tmpfs(text: str) -> tuple[str, str]:
 
 def ulimit(text: str) -> tuple[str, int, int]:
     """(name, soft, hard) from "nofile=1024:2048", "nofile:1024:2048" or "nofile=1024"; -1 is unlimited."""
+    import re
+
     match = re.fullmatch(r"([a-z]+)[=:](-?\d+|unlimited)(?::(-?\d+|unlimited))?", text.strip())
     if not match or match[1] not in _RLIMITS:
         raise InvalidInput(
@@ -258,7 +266,7 @@ def device(text: str) -> tuple[str, str, str]:
     """(host path, container path, permissions) from "/dev/x[:/dev/y][:rwm]"."""
     parts = text.split(":")
     permissions = "rwm"
-    if len(parts) > 1 and re.fullmatch("[rwm]{1,3}", parts[-1]):
+    if len(parts) > 1 and 1 <= len(parts[-1]) <= 3 and set("rwm").issuperset(parts[-1]):
         permissions = parts.pop()
     if not 1 <= len(parts) <= 2 or not all(part.startswith("/") for part in parts):
         raise InvalidInput(f"invalid device {text!r}", hint="write /dev/on-host[:/dev/in-container][:rwm]", value=text)
@@ -324,6 +332,8 @@ def restart(text: str) -> tuple[str, int]:
 
 def duration(text: str | int | float) -> int:
     """Nanoseconds from "1m30s", "500ms"; a bare number is seconds."""
+    import re
+
     units = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
     word = str(text).strip()
     if re.fullmatch(r"\d+(\.\d+)?", word):
@@ -339,9 +349,9 @@ def signal(text: str | int) -> int:
     word = str(text).strip().upper()
     word = word[3:] if word.startswith("SIG") else word
     number = int(word) if word.isdigit() else _SIGNALS.get(word, 0)
-    match = re.fullmatch(r"(RTMIN|RTMAX)(?:([+-])(\d+))?", word)
-    if match:
-        number = {"RTMIN": 34, "RTMAX": 64}[match[1]] + int((match[2] or "+") + (match[3] or "0"))
+    base = {"RTMIN": 34, "RTMAX": 64}.get(word[:5])
+    if base and (not word[5:] or (word[5] in "+-" and word[6:].isdecimal())):
+        number = base + int(word[5:] or "0")
     if not 1 <= number <= 64:
         raise InvalidInput(f"invalid signal {text!r}", hint="use a name such as SIGTERM or its number", value=text)
     return number

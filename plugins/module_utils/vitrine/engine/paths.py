@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import json
 import os
+
+from .. import lightjson as json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ The command line's flags and the modules' options both end here; everything behi
 
 from __future__ import annotations
 
-import json
-
+from .. import lightjson as json
 from ..errors import StoreDamaged
 from ..record import Record
 

@@ -8,9 +8,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 
+from .. import lightjson as json
 from ..errors import Conflict, InvalidInput
 from ..linux import process
 from ..linux.fs import write_atomic
@@ -187,7 +187,8 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
     record: the store's row. image: the image configuration's "config" object.
     """
     paths = Paths(engine, record.id)
-    os.makedirs(paths.run, 0o700, exist_ok=True)
+    for folder in (engine.settings.run_root, paths.run):  # makedirs closes only the last one that it makes
+        os.makedirs(folder, 0o700, exist_ok=True)
     joined, shared = _joined_namespaces(engine, spec)
     network = _network(engine, spec, record.id)
     hostname = hostname_of(spec, record.id)

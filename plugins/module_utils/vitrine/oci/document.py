@@ -35,7 +35,7 @@ def dump(document: dict[str, Any]) -> bytes:
 
     Plain ASCII, so that half a surrogate pair, which JSON allows and UTF-8 does not, passes through.
     """
-    import json
+    from .. import lightjson as json
 
     return json.dumps(document, separators=(",", ":")).encode("ascii")
 

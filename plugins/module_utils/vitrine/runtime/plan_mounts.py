@@ -12,10 +12,10 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import stat
 
+from .. import lightjson as json
 from ..errors import InvalidInput
 from ..linux import mount
 

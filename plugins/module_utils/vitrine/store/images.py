@@ -66,8 +66,7 @@ class Images:
         diff_ids: bottom first; None: as the configuration says. Chain ids are taken as well. Raises ImageNotFound when
         a layer is missing, DiskFull.
         """
-        import json
-
+        from .. import lightjson as json
         from ..oci.config import chain_ids
 
         document = json.loads(config)

@@ -22,14 +22,14 @@ class Networks:
 
     def get(self, name: str) -> dict[str, Any] | None:
         """Return a network's object, or None."""
-        import json
+        from .. import lightjson as json
 
         row = self._store.db.row("SELECT value FROM networks WHERE name = ?", name)
         return json.loads(row[0]) if row else None
 
     def create(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
         """Record a network unless another command was faster; returns what is recorded."""
-        import json
+        from .. import lightjson as json
 
         db = self._store.db
         with db.transaction():
@@ -38,13 +38,13 @@ class Networks:
 
     def update(self, name: str, value: dict[str, Any]) -> None:
         """Replace a network's object."""
-        import json
+        from .. import lightjson as json
 
         self._store.db.run("INSERT OR REPLACE INTO networks VALUES (?, ?)", name, json.dumps(value, sort_keys=True))
 
     def list(self) -> dict[str, dict[str, Any]]:
         """Return all networks by name."""
-        import json
+        from .. import lightjson as json
 
         return {name: json.loads(text) for name, text in self._store.db.rows("SELECT * FROM networks ORDER BY name")}
 

@@ -8,9 +8,9 @@ Not on the start path.
 
 from __future__ import annotations
 
+import _signal as signal  # the C module: the one around it imports enum, which takes longer than an attach
 import os
 import select
-import signal
 import struct
 
 from ..errors import Conflict, InvalidInput, VitrineError
@@ -267,7 +267,7 @@ class Signals:
             self.fd = -1
             return
         for number in numbers:
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if signal.getsignal(number) != signal.SIG_IGN:
                 self._old[number] = signal.signal(number, lambda _number, _frame: None)
 
     def take(self) -> bytes:

@@ -67,7 +67,7 @@ def read(path: str) -> dict[str, Any]:
             data = file.read(1 << 20)
     except (FileNotFoundError, NotADirectoryError):
         return new()
-    import json
+    from .. import lightjson as json
 
     state = new()
     try:

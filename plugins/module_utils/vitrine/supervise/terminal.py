@@ -8,9 +8,9 @@ Not on the start path.
 
 from __future__ import annotations
 
+import _signal as signal  # the C module: the one around it imports enum, which takes longer than an attach
 import os
 import select
-import signal
 
 from .attach import Signals, make_raw, restore, window_size, write_all
 

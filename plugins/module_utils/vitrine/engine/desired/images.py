@@ -230,8 +230,9 @@ def full_name(name: str, tag: str) -> tuple[str, bool]:
 
 def archive_reason(path: str, image_id: str, name: str) -> str:
     """Why an archive must be written, as docker's module words it; "" when it holds that image and name already."""
-    import json
     import tarfile
+
+    from ... import lightjson as json
 
     if not os.path.exists(path):
         return ", since none present"

@@ -12,11 +12,11 @@ Answer: the module's result as Ansible has it, with "failed" and "msg" when it f
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from ... import late_site
+from ... import lightjson as json
 from ...errors import HostError, InvalidInput, VitrineError
 from ...record import Record
 from ...settings import DEFAULT_ROOT, Settings
