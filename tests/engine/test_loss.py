@@ -176,6 +176,19 @@ def test_a_detached_run_with_a_port_whose_client_is_killed(host, traces):
         host("rm", "-f", "web")
 
 
+def test_a_start_that_is_killed(host, traces):
+    host("create", "--name", "it", "busybox", "sleep", "1000")
+    count = calls(host, "start", "it")
+    for call in instants(count):
+        host("stop", "-t", "0", "it")
+        killed_at(host, call, "start", "it")
+        whole(host)
+        host("start", "it")
+        assert len(traces.inits()) == 1
+        assert json.loads(host("inspect", "it"))[0]["State"]["Running"]
+    host("rm", "-f", "it")
+
+
 def monitor_of(client: subprocess.Popen) -> int:
     """The pid of the monitor that a client is starting."""
 
@@ -331,6 +344,27 @@ def test_an_end_that_nobody_saw_is_followed_by_the_policy(host, traces, policy):
     host("rm", "-f", "it")
 
 
+def test_after_a_boot_the_policy_applies_and_what_removes_itself_is_gone(host, traces):
+    host("run", "-d", "--name", "always", "--restart", "always", "busybox", "sleep", "1000")
+    host("run", "-d", "--name", "plain", "busybox", "sleep", "1000")
+    host("run", "-d", "--name", "removed", "--rm", "-v", "/data", "busybox", "sleep", "1000")
+    monitors = [monitor_pid(host, name) for name in ("always", "plain", "removed")]
+    for pid in (*monitors, *traces.inits()):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not traces.inits() and all(map(ended, monitors)))
+    shutil.rmtree(host.run_root)  # as a boot does
+    for top in traces.cgroups():
+        for path, _folders, _files in os.walk(top, topdown=False):
+            os.rmdir(path)
+    from vitrine.engine import Engine
+
+    assert Engine(traces.settings).system.boot() == [("always", "started")]
+    assert host("ps", "-a", "--format", "json").count("Names") == 2
+    assert json.loads(host("inspect", "always"))[0]["State"]["Running"]
+    assert json.loads(host("inspect", "plain"))[0]["State"]["ExitCode"] is None
+    assert not any((host.root / "volumes").iterdir())
+
+
 @pytest.mark.parametrize("verb", [("stop", "-t", "0"), ("kill",), ("rm", "-f"), ("restart", "-t", "0")], ids=" ".join)
 def test_a_container_without_monitor_obeys(host, traces, verb):
     host("run", "-d", "--name", "it", "busybox", "sleep", "1000")
@@ -430,6 +464,24 @@ def test_a_pulls_worker_that_is_killed_is_told(puller, pulled):
         traces.gone()
         host("pull", "-q", pulled)
         host("rmi", pulled)
+
+
+def test_a_load_that_is_killed(puller, pulled, folder):
+    host, traces = puller, Traces(puller)
+    host("pull", "-q", pulled)
+    host("save", "-o", folder / "saved.tar", pulled)
+    host("rmi", pulled)
+    words = ("load", "-q", "-i", folder / "saved.tar")
+    count = calls(host, *words)
+    for call in instants(count, 8):
+        host("rmi", pulled)
+        killed_at(host, call, *words)
+        whole(host)
+        traces.gone()
+        host(*words)
+        assert len(layers(host)) == 5
+    host("rmi", pulled)
+    assert layers(host) == []
 
 
 # -- build and commit -------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ class System:
     def _try(done: list[str], step: Callable[[str], list[str]], name: str) -> None:
         try:
             done += step(name)
-        except (VitrineError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a record that cannot be read, too, is no other command's fault
             done.append(f"could not put right what is left of {name[:12] or 'the network'}: {error}")
 
     def _swept(self, _name: str) -> list[str]:

@@ -42,6 +42,8 @@ def main() -> int:
     os.umask(0o077)
     for number in _IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
+    from ..runtime import cgroups, start  # noqa: F401 - while the request is still being made up
+
     request: Any = seal.request()
     return Monitor(request).run()
 
@@ -295,7 +297,9 @@ class Monitor:
 
     @property
     def _stop_requested(self) -> bool:
-        return os.path.exists(os.path.join(self._request["run_dir"], state.STOP_REQUESTED))
+        """A container whose folder somebody took away is not wanted either."""
+        run_dir = self._request["run_dir"]
+        return os.path.exists(os.path.join(run_dir, state.STOP_REQUESTED)) or not os.path.isdir(run_dir)
 
     def _restart(self) -> None:
         self._restart_at = 0
