@@ -50,7 +50,8 @@ def test_environment_user_folder_and_name(host: Host, tmp_path: Path) -> None:
     for line in ("A=b c", "TAKEN=from here", "FILE=from file", "BOTH=flag", "HOSTNAME=box", "/new/folder", "box"):
         assert line in shown, shown
     assert not [line for line in shown if line.startswith("NOT_SET_HERE")]
-    assert "uid=1000(user) gid=1000(user) groups=1000(user),50(staff)" in shown
+    (identity,) = (line for line in shown if line.startswith("uid="))
+    assert sorted(re.findall(r"\w+\(\w+\)", identity)) == ["1000(user)"] * 3 + ["50(staff)"], identity
     assert sh(host, "id -u; id -g; id -G", "-u", "7:9", "--group-add", "staff") == "7\n9\n9 50\n"
 
 
@@ -104,17 +105,17 @@ def test_sysctls_ulimits_devices(host: Host) -> None:
         "--ulimit",
         "nofile=100:200",
         "--device",
-        "/dev/null:/dev/hole:r",
+        "/dev/kmsg:/dev/hole:w",
     ]
-    script = "cat /proc/sys/net/ipv4/ip_default_ttl; ulimit -Sn; ulimit -Hn; cat /dev/hole; echo x > /dev/hole"
+    script = "cat /proc/sys/net/ipv4/ip_default_ttl; ulimit -Sn; ulimit -Hn; head -c1 /dev/hole"
     result = host.try_("run", "--rm", *flags, "busybox", "sh", "-c", script)
     assert result.out == "77\n100\n200\n", result
-    assert "Operation not permitted" in result.err  # the device may only be read
+    assert "Operation not permitted" in result.err  # the device may only be written
 
 
 def test_init_and_the_first_process(host: Host) -> None:
     # an orphan is reaped by the init, and the command is its child
-    script = "ps -o pid,args; (sleep 0.1 &); sleep 0.3; ps -o stat | grep -c Z"
+    script = "ps -o pid,args; (sleep 0.1 &); sleep 0.3; ps -o stat | grep -c Z; true"
     shown = sh(host, script, "--init")
     assert shown.endswith("\n0\n"), shown
     assert sh(host, "echo $$") == "1\n"
@@ -151,8 +152,9 @@ def test_limits_are_enforced(host: Host) -> None:
     assert state["State"]["OOMKilled"] or result.code != 137
     assert state["HostConfig"]["Memory"] == 16 << 20
     host("rm", "eater")
-    forks = sh(host, "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done 2>&1; echo end", "--pids-limit", "5")
-    assert "Resource temporarily unavailable" in forks or "can't fork" in forks, forks
+    script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; echo end"
+    forks = host.try_("run", "--rm", "--pids-limit", "5", "busybox", "sh", "-c", script)
+    assert "can't fork" in forks.err and "end" not in forks.out, forks
     begun = time.monotonic()
     used = sh(
         host, "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; cat /proc/self/stat | cut -d' ' -f14", "--cpus", "0.2"
@@ -295,19 +297,26 @@ def test_ctrl_c_during_a_pull(host: Host) -> None:
 
 
 def test_output_into_a_closed_pipe(host: Host, sleeper: str) -> None:
-    for words in (["images"], ["inspect", "busybox"], ["logs", sleeper], ["--help"], ["run", "--rm", "busybox", "yes"]):
+    for words in (
+        ["images"],
+        ["inspect", "busybox"],
+        ["logs", sleeper],
+        ["--help"],
+        ["run", "--rm", "busybox", "seq", "1", "99999"],
+    ):
         process = host.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         err = process.stderr.read().decode()
         process.wait(20)
         assert "Traceback" not in err and "internal" not in err, (words, err)
-    assert host("ps", "-aq", "-f", "name=sleeper") == host("ps", "-aq")
+    until(lambda: host("ps", "-aq", "-f", "name=sleeper") == host("ps", "-aq"))
 
 
 def test_arguments_that_are_not_utf_8(host: Host) -> None:
     argv = [os.fsencode(word) for word in host.base]
-    done = subprocess.run([*argv, b"run", b"--rm", b"-e", b"X=\xff", b"busybox", b"sh", b"-c", b"printf %s \"$X$1\"", b"sh", b"\xfe"], capture_output=True)  # fmt: skip
+    words = [b"run", b"--rm", b"-e", b"X=\xff", b"busybox", b"sh", b"-c", b"printf %s \"$X$1\"", b"sh", b"\xfe"]
+    done = subprocess.run([*argv, *words], capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"\xff\xfe"), done
     for words in ([b"run", b"busybox\xff"], [b"\xff"], [b"rm", b"\xff"], [b"run", b"--name", b"\xff", b"busybox"]):
         done = subprocess.run([*argv, *words], capture_output=True)
@@ -353,7 +362,7 @@ def test_ps(host: Host, sleeper: str) -> None:
     )
     lines = host("ps", "-a").splitlines()
     assert re.split(r"\s{2,}", lines[0]) == ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]
-    assert re.match(r'[0-9a-f]{12}   busybox   "echo a very long c…"   \S.* ago +Created +made$', lines[1]), lines
+    assert re.match(r'[0-9a-f]{12}   busybox   "echo a very long co…"   \S.* ago +Created +made$', lines[1]), lines
     assert re.search(r'"sh -c .*Up .*sleeper$', lines[2])
     assert len(host("ps").splitlines()) == 2
     assert len(host("ps", "-q").strip()) == 12 and len(host("ps", "-q", "--no-trunc").strip()) == 64
@@ -386,6 +395,9 @@ def test_logs(host: Host) -> None:
     stamp = host("logs", "-t", "-n", "1", "speaker").split()[0]
     assert host("logs", "--since", stamp, "speaker") == "three\n"
     assert host("logs", "--until", stamp, "speaker").startswith("one\n")
+    moved = time.strftime("%Y-%m-%dT%H:%M:%S+02:00", time.gmtime(time.time() + 7200 - 5))
+    assert host("logs", "--since", moved, "speaker") == "one\nthree\n"
+    assert host("logs", "--until", moved, "speaker") == ""
     assert host("logs", "--since", "1h", "speaker") == "one\nthree\n"
     host("rm", "speaker")
     host("run", "-d", "--name", "speaker", "busybox", "sh", "-c", "echo a; sleep 0.5; echo b")
@@ -496,7 +508,9 @@ def test_copies_both_ways(host: Host, sleeper: str, tmp_path: Path) -> None:
     host("cp", f"{sleeper}:/root/folder", tmp_path / "back")
     assert (tmp_path / "back" / "file").read_text() == "content\n"
     stream = subprocess.run([*host.base, "cp", f"{sleeper}:/root/folder", "-"], capture_output=True).stdout
-    assert tarfile.open(fileobj=io.BytesIO(stream)).extractfile("folder/file").read() == b"content\n"  # type: ignore[union-attr]
+    with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
+        content = archive.extractfile("folder/file")
+        assert content is not None and content.read() == b"content\n"
     done = subprocess.run([*host.base, "cp", "-", f"{sleeper}:/tmp"], input=stream, capture_output=True)
     assert done.returncode == 0, done
     host("stop", "-t", "0", sleeper)

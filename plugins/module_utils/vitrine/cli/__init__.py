@@ -115,6 +115,8 @@ def run(words: list[str]) -> int:
     given, rest = _globals(words)
     if "version" in given or "v" in given:
         rest = ["version"]
+    if rest[:1] == ["help"] and len(rest) > 1:
+        rest = [rest[1], "--help"]
     if not rest or "help" in given or "h" in given or rest[0] == "help":
         sys.stdout.write(overview())
         return 0
@@ -162,6 +164,11 @@ def main(words: list[str] | None = None) -> None:
         code = 141
     except KeyboardInterrupt:
         code = 130
+    except UnicodeEncodeError as error:
+        if "--debug" in words:
+            raise
+        sys.stderr.write(f"vitrine: {error.object!r} is not UTF-8 text\n  names of containers and images are\n")
+        code = 125 if {"run", "create"} & set(words) else 1
     except OSError as error:
         if "--debug" in words:
             raise

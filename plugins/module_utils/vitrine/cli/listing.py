@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 
-from ..errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound
+from ..errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound, VitrineError
 from . import table
 from .flags import Command, Options, option, switch
+from .messages import complain
 from .progress import size
 
 TYPE_CHECKING = False
@@ -49,7 +51,7 @@ COMMANDS = {
         "inspect", "Show everything known about containers or images, as JSON", "inspect", "NAME [NAME...]", 1, -1,
         (
             option("type", value="TYPE", choices=("container", "image"), help="Look for this kind only"),
-            option("format", "f", value="FORMAT", help="json, or a path of keys such as {{.State.Status}}"),
+            option("format", "f", value="FORMAT", help="As json, or a text with keys such as {{.State.Status}}"),
         ),
         complete="container",
     ),
@@ -60,7 +62,9 @@ COMMANDS = {
     "diff": Command(
         "diff", "Show what a container changed in its file system", "diff", "CONTAINER", 1, 1, complete="container"
     ),
-    "port": Command("port", "List a container's published ports", "port", "CONTAINER", 1, 1, complete="container"),
+    "port": Command(
+        "port", "List a container's published ports", "port", "CONTAINER [PORT[/PROTO]]", 1, 2, complete="container"
+    ),
 }  # fmt: skip
 
 
@@ -200,6 +204,19 @@ def diff(engine: Engine, _options: Options, operands: list[str]) -> int:
 def port(engine: Engine, _options: Options, operands: list[str]) -> int:
     """vitrine port"""
     bindings = engine.containers.inspect(operands[0])["NetworkSettings"]["Ports"]
+    if len(operands) > 1:
+        from ..engine import parse
+
+        (wanted,) = parse.exposed(operands[1])[:1]
+        if not bindings.get(wanted):
+            raise NotFound(
+                f"no public port {wanted!r} published for {operands[0]}",
+                hint=f"see 'vitrine port {operands[0]}'",
+                value=wanted,
+            )
+        for host in bindings[wanted]:
+            sys.stdout.write(f"{host['HostIp'] or '0.0.0.0'}:{host['HostPort']}\n")
+        return 0
     for key, hosts in bindings.items():
         for host in hosts or ():
             sys.stdout.write(f"{key} -> {host['HostIp'] or '0.0.0.0'}:{host['HostPort']}\n")
@@ -224,39 +241,57 @@ def _document(engine: Engine, name: str, kind: str | None) -> dict[str, Any]:
         raise NotFound(f"no such object: {name}", hint="see 'vitrine ps -a' and 'vitrine images'", value=name) from None
 
 
-def _pick(document: dict[str, Any], form: str) -> str:
-    """The value under a path of keys, written as docker's simplest templates are: {{.State.Status}}, {{json .X}}."""
-    inner = form.strip()
-    if not (inner.startswith("{{") and inner.endswith("}}")):
-        raise InvalidInput(f"invalid format {form!r}", hint="write {{.Key.Key}}, {{json .Key}} or json", value=form)
-    inner = inner[2:-2].strip()
-    as_json = inner.startswith("json ")
+def _fill(document: dict[str, Any], form: str) -> str:
+    """A text with docker's simplest templates filled in: paths of keys, {{.State.Status}}, {{json .X}}."""
+    pieces = re.split(r"(\{\{.*?\}\})", form)
+    return "".join(_value(document, piece[2:-2].strip(), form) if piece[:2] == "{{" else piece for piece in pieces)
+
+
+def _value(document: dict[str, Any], inner: str, form: str) -> str:
+    match = re.fullmatch(r"(json\s+)?\.([\w.-]*)", inner)
+    if match is None:
+        raise InvalidInput(
+            f"invalid format {form!r}: {inner!r} is not understood",
+            hint="write paths of keys, as in {{.State.Status}} or {{json .Config}}; for more, take json and jq",
+            value=form,
+        )
     value: Any = document
-    for key in inner[5 if as_json else 0 :].strip().lstrip(".").split("."):
-        if key:
-            if not isinstance(value, dict) or key not in value:
-                raise InvalidInput(f"{form!r}: there is no key {key!r} here", hint="see inspect's JSON", value=form)
-            value = value[key]
-    if as_json or isinstance(value, (dict, list)):
+    for key in filter(None, match[2].split(".")):
+        if not isinstance(value, dict) or key not in value:
+            raise InvalidInput(f"{form!r}: there is no key {key!r} here", hint="see inspect's JSON", value=form)
+        value = value[key]
+    if match[1] or isinstance(value, (dict, list)):
         return json.dumps(value)
-    return {None: "<no value>", True: "true", False: "false"}.get(value, str(value))
+    if isinstance(value, bool):  # 0 is not false
+        return "true" if value else "false"
+    return "<no value>" if value is None else str(value)
 
 
 def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine inspect"""
-    documents = [_document(engine, name, options.type) for name in operands]
+    documents = []
+    missing: list[VitrineError] = []
+    for name in operands:
+        try:
+            documents.append(_document(engine, name, options.type))
+        except NotFound as error:
+            missing.append(error)
     if options.format in (None, "json"):
         sys.stdout.write(json.dumps(documents, indent=4 if options.format is None else None) + "\n")
-        return 0
-    for document in documents:
-        sys.stdout.write(_pick(document, options.format) + "\n")
-    return 0
+    elif options.format == "":
+        raise InvalidInput("the format is empty", hint="write json, or {{.Key}}", value="")
+    else:
+        for document in documents:
+            sys.stdout.write(_fill(document, options.format) + "\n")
+    for problem in missing:
+        complain(problem)
+    return int(bool(missing))
 
 
 # -- stats ----------------------------------------------------------------------------------------------------------
 
-_STATS_COLUMNS = ("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "BLOCK I/O", "PIDS")
-_STATS_KEYS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "BlockIO", "PIDs")
+_STATS_COLUMNS = ("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS")
+_STATS_KEYS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
 
 
 def _stats_rows(engine: Engine, names: list[str], pause: float) -> list[dict[str, str]]:
@@ -278,6 +313,7 @@ def _stats_rows(engine: Engine, names: list[str], pause: float) -> list[dict[str
                 "CPUPerc": f"{busy * 100:.2f}%",
                 "MemUsage": f"{_binary(used)} / {_binary(limit)}",
                 "MemPerc": f"{100 * used / limit:.2f}%" if limit else "0.00%",
+                "NetIO": f"{size(after['net_rx_bytes'])} / {size(after['net_tx_bytes'])}",
                 "BlockIO": f"{size(after['io_read_bytes'])} / {size(after['io_write_bytes'])}",
                 "PIDs": str(after["pids"]),
             }

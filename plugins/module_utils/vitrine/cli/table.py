@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_CLOCK = "%Y-%m-%d %H:%M:%S"
 FORMAT = option("format", value="FORMAT", choices=("table", "json"), help="How to print: table or json (a line each)")
 
 
@@ -44,22 +45,35 @@ def seconds_of(stamp: str) -> float | None:
 
 
 def moment(text: str) -> int:
-    """Nanoseconds since 1970 of what a user writes: RFC 3339, seconds, or a duration before now ("10m")."""
+    """Nanoseconds since 1970 of what a user writes: RFC 3339 (without an offset it is this host's time), its day
+    alone, seconds since 1970, or a duration before now ("10m")."""
+    import re
+
     from ..engine import parse
 
-    stamp = seconds_of(text)
-    if stamp is not None:
-        return int(stamp * 10**9)
-    try:
-        return int(float(text) * 10**9)
-    except ValueError:
-        pass
+    invalid = InvalidInput(
+        f"invalid time {text!r}", hint="write 2026-01-31T10:00:00Z, seconds since 1970, or 10m", value=text
+    )
+    match = re.fullmatch(
+        r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,9}))?)?(?:([Zz])|([+-])(\d\d):?(\d\d))?", text
+    )
+    if match:
+        day, clock, fraction, utc, sign, hours, minutes = match.groups()
+        try:
+            parts = time.strptime(f"{day} {clock or '00:00'}"[:19] + ("" if clock and clock[5:] else ":00"), _CLOCK)
+        except ValueError:
+            raise invalid from None
+        seconds = calendar.timegm(parts) if utc or sign else int(time.mktime(parts))
+        if sign:
+            seconds -= int(f"{sign}1") * (int(hours) * 3600 + int(minutes) * 60)
+        return seconds * 10**9 + int((fraction or "0").ljust(9, "0"))
+    match = re.fullmatch(r"(\d{1,12})(?:\.(\d{1,9}))?", text)
+    if match:
+        return int(match[1]) * 10**9 + int((match[2] or "0").ljust(9, "0"))
     try:
         return time.time_ns() - parse.duration(text)
     except InvalidInput:
-        raise InvalidInput(
-            f"invalid time {text!r}", hint="write 2026-01-31T10:00:00Z, seconds since 1970, or 10m", value=text
-        ) from None
+        raise invalid from None
 
 
 def span(seconds: float) -> str:

@@ -112,17 +112,17 @@ class Containers:
 
     # -- start --------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, *, attach: bool = False) -> Any:
+    def start(self, name: str, *, attach: bool = False, begun: Any = None) -> Any:
         """Start a container that is not running; returns supervise.launch.Launched, or None if it runs already.
 
-        Raises StartFailed (and its kinds), PortInUse, Conflict.
+        begun: supervise.launch.begin's monitor for it. Raises StartFailed (and its kinds), PortInUse, Conflict.
         """
         record = self.record(name)
         self.engine.system.reconcile()
         with self.locked(record.id):
             if self._settled(record.id)["status"] in ALIVE:
                 return None
-            return self._start(record, attach=attach)
+            return self._start(record, attach=attach, begun=begun)
 
     def run(
         self,
@@ -137,12 +137,30 @@ class Containers:
         A process that is killed before the start leaves no container; a start that fails leaves it as created, unless
         it should be removed. on_created: called with the id before the start. how: as creating.create takes.
         """
+        if os.geteuid() != 0:
+            return self._run(spec, attach, on_created, None, how)
+        from ..supervise import launch
+
+        begun = launch.begin(attach=attach)  # its interpreter starts beside all that comes before it is needed
+        try:
+            return self._run(spec, attach, on_created, begun, how)
+        finally:
+            begun.drop()
+
+    def _run(
+        self,
+        spec: ContainerSpec,
+        attach: bool,
+        on_created: Callable[[str], object] | None,
+        begun: Any,
+        how: dict[str, Any],
+    ) -> tuple[str, Any]:
         owners: list[int] = []
         container_id = self.create(spec, on_folder=lambda folder: owners.append(lock(f"{folder}/{OWNER}")), **how)
         try:
             if on_created is not None:
                 on_created(container_id)
-            return container_id, self.start(container_id, attach=attach)
+            return container_id, self.start(container_id, attach=attach, begun=begun)
         except BaseException:
             if spec.auto_remove:
                 self.remove(container_id, force=True, volumes=True)
@@ -174,7 +192,7 @@ class Containers:
         """Start a container as its policy wants, for the holder of its lock. restarts: the number of this one."""
         self._start(record, attach=False, state={"restart_count": restarts})
 
-    def _start(self, record: Any, *, attach: bool, state: dict[str, Any] | None = None) -> Any:
+    def _start(self, record: Any, *, attach: bool, state: dict[str, Any] | None = None, begun: Any = None) -> Any:
         from ..supervise.launch import launch
         from .starting import prepare
 
@@ -184,7 +202,7 @@ class Containers:
             self.engine.store.containers.update(record.id, desired="running")
         if state:
             request["state"] = state
-        return launch(request, attach=attach)
+        return launch(request, attach=attach, begun=begun)
 
     # -- stop ---------------------------------------------------------------------------------------------------
 
@@ -413,14 +431,30 @@ class Containers:
         return self.engine.store.layers.changes(Paths(self.engine, record.id).folder, record.chain_id)
 
     def stats(self, name: str) -> dict[str, Any]:
-        """What a running container uses (runtime.cgroups.stats)."""
+        """What a running container uses (runtime.cgroups.stats), and net_rx_bytes, net_tx_bytes of its links."""
         record = self.record(name)
-        self.running(record)
-        return cgroups.stats(self.cgroup(record.id))
+        observed = self.running(record)
+        received, sent = _traffic(observed["pid"])
+        return {**cgroups.stats(self.cgroup(record.id)), "net_rx_bytes": received, "net_tx_bytes": sent}
 
     def locked(self, container_id: str) -> _Lock:
         """The container's lock, for a with statement."""
         return _Lock(Paths(self.engine, container_id).lock, container_id)
+
+
+def _traffic(pid: int) -> tuple[int, int]:
+    """(received, sent) bytes of all links but the loopback in a process's network (proc(5), /proc/pid/net/dev)."""
+    received = sent = 0
+    try:
+        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
+            for line in file:
+                name, colon, numbers = line.partition(":")
+                if colon and name.strip() != "lo":
+                    received += int(numbers.split()[0])
+                    sent += int(numbers.split()[8])
+    except OSError:
+        pass  # it ended just now
+    return received, sent
 
 
 class _Lock:

@@ -140,7 +140,7 @@ def port(text: str | int, default_host_ip: str = "") -> list[Port]:
     address, rest = _split_host(body, whole)
     host, colon, container = rest.rpartition(":")
     first, last = _port_range(container, whole)
-    if not colon or not host:
+    if not colon or host in ("", "0"):
         return [Port(address or default_host_ip, 0, number, protocol) for number in range(first, last + 1)]
     host_first, host_last = _port_range(host, whole)
     if last > first and host_last - host_first != last - first:
