@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,10 @@ sys.path.insert(0, str(ROOT / "plugins" / "module_utils"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 from vitrine.settings import Settings  # noqa: E402
+
+# How long one example takes says more about what else the machine does than about the code.
+hypothesis.settings.register_profile("vitrine", deadline=None)
+hypothesis.settings.load_profile("vitrine")
 
 
 @pytest.fixture
