@@ -14,15 +14,15 @@ import tempfile
 
 from ..errors import ContentMismatch, InvalidInput, UnsupportedContent
 from ..oci import digest as digests
+from ..oci import document, media, platform
 from ..oci import manifest as manifests
-from ..oci import media, platform
 from ..oci import reference as references
 from ..oci.config import ImageConfig
 from ..oci.descriptor import Descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, BinaryIO
 
     from .core import Engine
@@ -132,8 +132,8 @@ def save(engine: Engine, texts: list[str], file: BinaryIO, image_format: str) ->
             }
         )
     writer.add_bytes("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-    document = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": index}
-    writer.add_bytes("index.json", json.dumps(document, separators=(",", ":")).encode())
+    top = {"schemaVersion": 2, "mediaType": media.OCI_INDEX, "manifests": index}
+    writer.add_bytes("index.json", json.dumps(top, separators=(",", ":")).encode())
     if image_format != "oci":
         writer.add_bytes("manifest.json", json.dumps(listing, separators=(",", ":")).encode())
     writer.close()
@@ -164,6 +164,8 @@ class _Archive:
     def open(self, name: str) -> tuple[BinaryIO, int]:
         """The content and the size of a file. Raises ContentMismatch when it is not there."""
         member = self._members.get(os.path.normpath(name))
+        if member is not None and member.issparse():  # a few bytes that would be written out as any number
+            raise ContentMismatch(f"{name!r} in the archive is a sparse file", hint="save the image again", value=name)
         try:
             content = self._tar.extractfile(member) if member is not None else None
         except KeyError:
@@ -182,11 +184,17 @@ class _Archive:
             )
         return content.read()
 
-    def read_json(self, name: str) -> Any:
+    def read_object(self, name: str) -> dict[str, Any]:
+        """A file that holds a JSON object."""
+        return document.load(self.read(name), f"{name!r} in the archive")
+
+    def read_objects(self, name: str) -> tuple[dict[str, Any], ...]:
+        """A file that holds a JSON list of objects."""
         try:
-            return json.loads(self.read(name))
-        except ValueError as error:
+            entries = json.loads(self.read(name))
+        except (ValueError, RecursionError) as error:
             raise ContentMismatch(f"{name!r} in the archive is not JSON: {error}", hint="save it again") from None
+        return document.objects({"list": entries}, "list", f"{name!r} in the archive")
 
 
 def load(engine: Engine, file: BinaryIO, progress: Callable[[dict[str, Any]], None] | None) -> list[str]:
@@ -202,36 +210,46 @@ def load(engine: Engine, file: BinaryIO, progress: Callable[[dict[str, Any]], No
             file = spooled  # type: ignore[assignment]
         archive = _Archive(file)
         if archive.has("oci-layout") and archive.has("index.json"):
-            return _load_layout(engine, archive, progress)
-        if archive.has("manifest.json"):
-            return _load_docker(engine, archive, progress)
-    raise InvalidInput(
-        "the archive has neither index.json nor manifest.json", hint="give one that 'save' made", value=""
-    )
+            names = _load_layout(engine, archive, progress)
+        elif archive.has("manifest.json"):
+            names = _load_docker(engine, archive, progress)
+        else:
+            raise InvalidInput(
+                "the archive has neither index.json nor manifest.json", hint="give one that 'save' made", value=""
+            )
+    if not names:
+        raise InvalidInput("the archive lists no image", hint="give one that 'save' made", value="")
+    return names
 
 
 def _load_layout(engine: Engine, archive: _Archive, progress: Any) -> list[str]:
-    document = archive.read_json("index.json")
-    listed: dict[str, list[str]] = {}
+    what = "index.json of the archive"
+    listed: dict[str, tuple[str, ...]] = {}
     if archive.has("manifest.json"):
-        for entry in archive.read_json("manifest.json"):
-            listed["sha256:" + os.path.basename(str(entry.get("Config", "")))] = entry.get("RepoTags") or []
+        for entry in archive.read_objects("manifest.json"):
+            name = os.path.basename(document.text(entry, "Config", "manifest.json"))
+            listed["sha256:" + name] = document.texts(entry, "RepoTags", "manifest.json")
     result = []
-    for raw in document.get("manifests") or []:
-        descriptor = Descriptor.from_json(raw, "index.json")
+    for raw in document.objects(archive.read_object("index.json"), "manifests", what):
+        descriptor = Descriptor.from_json(raw, what)
+        annotations = document.text_map(raw, "annotations", what)
         data, manifest = _manifest(archive, descriptor)
+        config = archive.read(_blob_name(manifest.config.digest))
+        if not digests.matches(config, manifest.config.digest):
+            raise ContentMismatch(
+                f"configuration {manifest.config.digest} in the archive is damaged", hint="save the image again"
+            )
         image_id = _add(
             engine,
-            archive.read(_blob_name(manifest.config.digest)),
+            config,
             [(_blob_name(layer.digest), layer.media_type, layer) for layer in manifest.layers],
             archive,
             progress,
             manifest=(data, manifest),
         )
-        annotations = dict(raw.get("annotations") or {})
-        names = [annotations[_NAME]] if _NAME in annotations else listed.get(image_id, [])
+        names = (annotations[_NAME],) if _NAME in annotations else listed.get(image_id, ())
         if not names and ":" in annotations.get(_REF, ""):
-            names = [annotations[_REF]]
+            names = (annotations[_REF],)
         result += _name(engine, image_id, names)
     return list(dict.fromkeys(result))
 
@@ -251,19 +269,18 @@ def _manifest(archive: _Archive, descriptor: Descriptor, depth: int = 0) -> tupl
 
 def _load_docker(engine: Engine, archive: _Archive, progress: Any) -> list[str]:
     result = []
-    for entry in archive.read_json("manifest.json"):
-        layers: list[tuple[str, str, Descriptor | None]] = [
-            (str(name), media.DOCKER_LAYER, None) for name in entry.get("Layers") or []
-        ]
-        image_id = _add(engine, archive.read(str(entry.get("Config"))), layers, archive, progress)
-        result += _name(engine, image_id, entry.get("RepoTags") or [])
+    what = "manifest.json of the archive"
+    for entry in archive.read_objects("manifest.json"):
+        layers = [(name, media.DOCKER_LAYER, None) for name in document.texts(entry, "Layers", what)]
+        image_id = _add(engine, archive.read(document.text(entry, "Config", what)), layers, archive, progress)
+        result += _name(engine, image_id, document.texts(entry, "RepoTags", what))
     return result
 
 
 def _add(
     engine: Engine,
     config_bytes: bytes,
-    layers: list[tuple[str, str, Descriptor | None]],
+    layers: Sequence[tuple[str, str, Descriptor | None]],
     archive: _Archive,
     progress: Any,
     *,
@@ -313,8 +330,8 @@ def _sniffed(path: str, plain: str) -> str:
     return media.OCI_LAYER_ZSTD if magic == b"\x28\xb5\x2f\xfd" else plain
 
 
-def _name(engine: Engine, image_id: str, names: list[str]) -> list[str]:
-    parsed = [references.parse(str(name)) for name in names]
+def _name(engine: Engine, image_id: str, names: tuple[str, ...]) -> list[str]:
+    parsed = [references.parse(name) for name in names]
     for reference in parsed:
         engine.store.images.tag(reference.canonical, image_id)
     return [reference.familiar for reference in parsed] or [image_id]

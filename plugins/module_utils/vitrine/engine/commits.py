@@ -13,8 +13,9 @@ from ..linux.fs import lock
 from ..oci import reference as references
 from ..oci.document import dump
 from ..runtime import cgroups
+from ..supervise.state import PAUSED
 from .creating import now
-from .paths import COMMITTING
+from .paths import COMMITTING, Present
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -107,8 +108,9 @@ def commit(
 def _diff(engine: Engine, record: Any, *, pause: bool, dry_run: bool) -> str | None:
     """The diff id of what the container changed, None for nothing; unless dry_run the layer is in the store then."""
     layers = engine.store.layers
-    upper = layers.driver.writable(engine.containers.paths(record.id).folder)
-    with _Paused(engine, record.id, pause and not dry_run):
+    paths = engine.containers.paths(record.id)
+    upper = layers.driver.writable(paths.folder)
+    with Present(paths), _Paused(engine, record.id, pause and not dry_run):
         if dry_run:
             return layers.diff_id(upper, parent=record.chain_id)
         layer = layers.commit_upper(upper, parent=record.chain_id)
@@ -165,7 +167,8 @@ class _Paused:
     def __exit__(self, *_exception: object) -> None:
         if self._plan is None:
             return
-        cgroups.thaw(self._plan)
+        if not os.path.exists(f"{os.path.dirname(self._mark)}/{PAUSED}"):  # unless somebody paused it meanwhile
+            cgroups.thaw(self._plan)
         try:
             os.unlink(self._mark)
         except FileNotFoundError:

@@ -16,6 +16,7 @@ import sys
 from ..errors import InvalidInput, NotFound
 from ..linux import paths, process
 from ..store.layers import access
+from .paths import Present
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ class _Root:
                 pass
             if self._fd >= 0 and process.alive(pid, self._observed["start_time"]):
                 return self._fd
+            if self._fd >= 0:  # it has ended meanwhile, and the number may be another's
+                os.close(self._fd)
+                self._fd = -1
         return self._mounted.__enter__()
 
     def __exit__(self, *exception: Any) -> None:
@@ -55,6 +59,10 @@ class _Root:
             os.close(self._fd)
         else:
             self._mounted.__exit__(*exception)
+
+
+def _present(engine: Engine, name: str) -> Present:
+    return Present(engine.containers.paths(engine.containers.record(name).id))
 
 
 class _Stream:
@@ -151,7 +159,7 @@ def copy_out(engine: Engine, name: str, source: str, target: str) -> None:
 
     Raises NotFound, InvalidInput, DiskFull.
     """
-    with _Root(engine, name) as root:
+    with _present(engine, name), _Root(engine, name) as root:
         status = _status(root, source)
         if target == "-":
             access.copy_out(root, source, sys.stdout.buffer.write)
@@ -174,7 +182,7 @@ def copy_in(engine: Engine, name: str, source: str, target: str, *, keep_owner: 
 
     keep_owner: else all of it belongs to the container's root. Raises NotFound, InvalidInput, DiskFull.
     """
-    with _Root(engine, name) as root:
+    with _present(engine, name), _Root(engine, name) as root:
         if source == "-":
             access.copy_in(root, target, iter(lambda: sys.stdin.buffer.read(_CHUNK), b""))
             return

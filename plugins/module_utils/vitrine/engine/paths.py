@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from .. import lightjson as json
+from ..errors import ContainerNotFound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +57,28 @@ class Paths:
                 return json.load(file)
         except FileNotFoundError:
             return {}
+
+
+class Present:
+    """For a with statement that reads a container's files: a container that is removed meanwhile is none.
+
+    What was read of it may be half of it, so it must not be taken for the whole. Raises ContainerNotFound.
+    """
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        usual = kind is None or issubclass(kind, FileNotFoundError)
+        if usual and not os.path.isdir(self._paths.folder):
+            raise ContainerNotFound(
+                f"container {self._paths.id[:12]} was removed meanwhile",
+                hint="see 'vitrine ps --all'",
+                value=self._paths.id,
+            ) from None
 
 
 def hostname_of(spec: ContainerSpec, container_id: str) -> str:

@@ -154,7 +154,8 @@ class Executor:
         tree = self._foreign.pop(source, -1)
         source_fd = -1 if tree >= 0 else _open_source(source)
         try:
-            is_directory = stat.S_ISDIR(os.fstat(source_fd if tree < 0 else tree).st_mode)
+            shown = os.fstat(source_fd if tree < 0 else tree)
+            is_directory = stat.S_ISDIR(shown.st_mode)
             make = paths.mkdirs_in_root if is_directory else paths.create_file_in_root
             target_fd = make(self.root_fd, target)
             try:
@@ -170,6 +171,8 @@ class Executor:
         if flags or clear or deep:
             top = self._reopen(target)
             try:
+                if not os.path.samestat(os.fstat(top), shown):  # or another mount would become read-only in its place
+                    raise StartFailed(f"{target} was changed while it was mounted upon", stage="mount", value=target)
                 if flags or clear:
                     mount.change(top, flags, clear)
                 if deep and has("mount_setattr"):

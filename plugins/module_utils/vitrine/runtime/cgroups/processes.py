@@ -149,10 +149,22 @@ def _zombie(pid: int) -> bool:
 
 
 def freeze(plan: dict[str, Any], patience: float = 10.0) -> bool:
-    """Stop all processes of the container from running; return whether they are (within patience seconds)."""
+    """Stop all processes of the container from running; return whether they are (within patience seconds).
+
+    A container that ends meanwhile has none, and no group any more: that is no error.
+    """
+    try:
+        return _freeze(plan, patience)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        return False
+
+
+def _freeze(plan: dict[str, Any], patience: float) -> bool:
     if plan["unified"] and os.path.exists(plan["unified"] + "/cgroup.freeze"):
         write(plan["unified"] + "/cgroup.freeze", "1")
-        return until(lambda: "frozen 1" in read_or_empty(plan["unified"] + "/cgroup.events"), patience)
+        return until(lambda: "frozen 1" in read(plan["unified"] + "/cgroup.events"), patience)
     directory = plan["dirs"].get("freezer")
     if not directory or not os.path.isdir(directory):
         return False
