@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -20,6 +21,9 @@ sys.path.insert(0, str(ROOT / "plugins" / "module_utils"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 from vitrine.settings import Settings  # noqa: E402
+
+# Whoever starts the tests in the background of a shell hands them an ignored SIGINT; here it is tested what it does.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("vitrine", deadline=None)
