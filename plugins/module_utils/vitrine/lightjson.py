@@ -12,7 +12,7 @@ from __future__ import annotations
 try:
     from _json import encode_basestring_ascii, make_encoder, make_scanner  # type: ignore[attr-defined]
 except ImportError:
-    make_scanner = None
+    make_scanner = None  # type: ignore[assignment,misc]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def loads(data: str | bytes | bytearray) -> Any:
     text = data if isinstance(data, str) else str(data, "utf-8", "surrogatepass")
     begin = len(text) - len(text.lstrip(_SPACE))
     try:
-        value, end = make_scanner(_Rules)(text, begin)
+        value, end = make_scanner(_Rules)(text, begin)  # type: ignore[arg-type]
     except StopIteration as stop:
         raise ValueError(f"there is no JSON value at character {stop.value}") from None
     if text[end:].strip(_SPACE):

@@ -90,6 +90,30 @@ def test_standard_descriptors_are_the_null_device_and_may_change_places(module):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
 
 
+def test_a_process_begun_early_waits_for_its_request_and_ends_without_one(module):
+    out, into = os.pipe()
+    begun = seal.Beginning(module, {1: into, 2: into})
+    begun.give({"large": "x" * 200_000})
+    begun.drop()  # nothing any more
+    os.close(into)
+    with open(out) as file:
+        assert file.readline().startswith("{'large': 'xxx")
+        file.read()
+    assert os.waitstatus_to_exitcode(os.waitpid(begun.pid, 0)[1]) == 7
+    begun = seal.Beginning(module, {})
+    begun.drop()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(begun.pid, 0)
+
+
+@pytest.mark.parametrize("said", [b"", marshal.dumps({"number": list(range(100))})[:-3]])
+def test_a_caller_killed_before_its_request_was_said_ends_the_process_begun(module, said):
+    begun = seal.Beginning(module, {})
+    os.write(begun._writer, said)
+    os.close(begun._writer)
+    assert os.waitstatus_to_exitcode(os.waitpid(begun.pid, 0)[1]) == 1
+
+
 def test_the_callers_signals_do_not_reach_the_child(module):
     """A caller that ignores or blocks signals (ssh, Ansible) must not make containers that cannot be stopped."""
     code = textwrap.dedent(

@@ -75,9 +75,12 @@ def run(
     engine: Engine, name: str, argv: Sequence[str], *, stdin: bool = False, detach: bool = False, **how: Any
 ) -> int:
     """Run a command joined to this process's streams; returns its exit code (128 + n for a signal), 0 if detached."""
-    compiled = plan(engine, name, argv, **how)
+
+    def compiled() -> dict[str, Any]:
+        return plan(engine, name, argv, **how)
+
     if detach:
-        runtime_exec.spawn(compiled, None)
+        _started(compiled, None)
         return 0
     if how.get("tty"):
         return _with_terminal(compiled, stdin)
@@ -91,7 +94,8 @@ def capture(
 ) -> tuple[int, bytes, bytes]:
     """Run a command and return (exit code, standard output, standard error)."""
     out, err = bytearray(), bytearray()
-    code = _with_pipes(plan(engine, name, argv, **how), input_data, {1: out.extend, 2: err.extend})
+    sinks = {1: out.extend, 2: err.extend}
+    code = _with_pipes(lambda: plan(engine, name, argv, **how), input_data, sinks)
     return code, bytes(out), bytes(err)
 
 
@@ -104,10 +108,19 @@ def _write(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _with_terminal(compiled: dict[str, Any], stdin: bool) -> int:
+def _started(compiled: Callable[[], dict[str, Any]], stdio: tuple[int, int, int] | None) -> runtime_exec.ExecProcess:
+    """Start a process; the interpreter that enters the container starts while the plan is compiled."""
+    helper = runtime_exec.begin(stdio)
+    try:
+        return helper.run(compiled())
+    finally:
+        helper.drop()
+
+
+def _with_terminal(compiled: Callable[[], dict[str, Any]], stdin: bool) -> int:
     from ..supervise import terminal
 
-    child = runtime_exec.spawn(compiled, None)
+    child = _started(compiled, None)
     try:
         terminal.relay(child.console_fd, stdin=stdin)
     finally:
@@ -116,7 +129,7 @@ def _with_terminal(compiled: dict[str, Any], stdin: bool) -> int:
 
 
 def _with_pipes(
-    compiled: dict[str, Any], source: int | bytes | None, sinks: dict[int, Callable[[bytes], object]]
+    compiled: Callable[[], dict[str, Any]], source: int | bytes | None, sinks: dict[int, Callable[[bytes], object]]
 ) -> int:
     """Feed and drain a process through pipes of our own: what is behind ours (a terminal, a file) stays outside.
 
@@ -125,7 +138,7 @@ def _with_pipes(
     inputs = os.pipe2(os.O_CLOEXEC) if source is not None else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), -1)
     outputs = {number: os.pipe2(os.O_CLOEXEC) for number in sinks}
     try:
-        child = runtime_exec.spawn(compiled, (inputs[0], outputs[1][1], outputs[2][1]))
+        child = _started(compiled, (inputs[0], outputs[1][1], outputs[2][1]))
     except BaseException:
         for fd in (*inputs, *(fd for pair in outputs.values() for fd in pair)):
             if fd >= 0:

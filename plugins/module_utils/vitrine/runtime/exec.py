@@ -68,30 +68,51 @@ class ExecProcess:
         return self._status
 
 
+class Helper:
+    """The helper of a process whose plan is still being made up; its interpreter starts meanwhile. See begin()."""
+
+    def __init__(self, stdio: tuple[int, int, int] | None) -> None:
+        self._sock, theirs = wire.pair()
+        try:
+            fds = {SOCKET_FD: theirs.fileno()}
+            if stdio is not None:
+                fds.update(enumerate(stdio))
+            self._process = seal.Beginning("runtime.join", fds)
+        except BaseException:
+            self._sock.close()
+            raise
+        finally:
+            theirs.close()
+
+    def run(self, plan: dict[str, Any]) -> ExecProcess:
+        """Start the process; see spawn()."""
+        try:
+            if not process.alive(plan["pid"], plan["start_time"] or 0):
+                raise Conflict("the container is not running", hint="start it first", value=plan["pid"])
+            self._process.give(plan)
+            _admit(plan, self._sock, self._process.pid)
+            return _listen(self._sock, self._process.pid)
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """End the helper if it got no plan."""
+        self._sock.close()
+        self._process.drop()
+
+
+def begin(stdio: tuple[int, int, int] | None) -> Helper:
+    """Start the helper of a process; run() or drop() it. stdio: as spawn() takes."""
+    return Helper(stdio)
+
+
 def spawn(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> ExecProcess:
     """Start the process and return when its command runs.
 
     stdio: descriptors for standard input, output and error; None with a terminal, or for /dev/null. Raises Conflict
     when the container is not running, StartFailed, CommandNotFound or CommandNotExecutable.
     """
-    if not process.alive(plan["pid"], plan["start_time"] or 0):
-        raise Conflict("the container is not running", hint="start it first", value=plan["pid"])
-    ours, theirs = wire.pair()
-    try:
-        fds = {SOCKET_FD: theirs.fileno()}
-        if stdio is not None:
-            fds.update(enumerate(stdio))
-        helper = seal.spawn("runtime.join", fds=fds, payload=plan)
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    try:
-        _admit(plan, ours, helper)
-        return _listen(ours, helper)
-    finally:
-        ours.close()
+    return begin(stdio).run(plan)
 
 
 def _admit(plan: dict[str, Any], sock: Any, helper: int) -> None:

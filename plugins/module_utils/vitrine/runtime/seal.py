@@ -136,10 +136,21 @@ def pack(value: object) -> int:
 
 
 def request() -> object:
-    """In the child: read and close what the parent gave as payload."""
-    os.lseek(PAYLOAD_FD, 0, os.SEEK_SET)
+    """In the child: read and close what the parent gave as payload, or gives now (Beginning).
+
+    A parent that was killed before it had said all of it ends this process too, which has done nothing yet.
+    """
+    try:
+        os.lseek(PAYLOAD_FD, 0, os.SEEK_SET)
+    except OSError as error:
+        if error.errno != errno.ESPIPE:
+            raise
     with open(PAYLOAD_FD, "rb") as file:
-        return marshal.loads(file.read())
+        data = file.read()
+    try:
+        return marshal.loads(data)
+    except EOFError:
+        raise SystemExit(1) from None
 
 
 def spawn(module: str, *, fds: dict[int, int] | None = None, payload: object = None) -> int:
@@ -178,6 +189,40 @@ def spawn(module: str, *, fds: dict[int, int] | None = None, payload: object = N
     finally:
         for fd in opened:
             os.close(fd)
+
+
+class Beginning:
+    """A process of spawn() whose interpreter starts while its request is still being made up. pid: of our child."""
+
+    def __init__(self, module: str, fds: dict[int, int]) -> None:
+        reader, self._writer = os.pipe2(os.O_CLOEXEC)
+        try:
+            self.pid = spawn(module, fds={**fds, PAYLOAD_FD: reader})
+        except BaseException:
+            os.close(self._writer)
+            raise
+        finally:
+            os.close(reader)
+
+    def give(self, value: object) -> None:
+        """Hand over the request (any value that marshal takes). That the process is dead is found out elsewhere."""
+        data = memoryview(marshal.dumps(value))  # type: ignore[arg-type]
+        try:
+            while data:
+                data = data[os.write(self._writer, data) :]
+        except BrokenPipeError:
+            pass
+        finally:
+            os.close(self._writer)
+            self._writer = -1
+
+    def drop(self) -> None:
+        """End the process if it was given no request."""
+        if self._writer >= 0:
+            os.close(self._writer)
+            self._writer = -1
+            os.kill(self.pid, 9)  # our own child that we have not waited for: the pid cannot be another's
+            os.waitpid(self.pid, 0)
 
 
 def _signals() -> list[int]:

@@ -49,18 +49,85 @@ class Launched(Record):
     ports: tuple[Any, ...] = ()
 
 
-def launch(request: dict[str, Any], *, attach: bool, status_timeout: float | None = None) -> Launched:
+class Begun:
+    """A monitor that waits for its request; our ends of its status pipe and, to be attached, of its first client."""
+
+    def __init__(self, *, attach: bool) -> None:
+        self.status, status_write = os.pipe2(os.O_CLOEXEC)
+        fds = {wire.STATUS_FD: status_write}
+        self.client: Any = None
+        theirs = None
+        try:
+            if attach:
+                self.client, theirs = wire.pair()
+                fds[wire.CLIENT_FD] = theirs.fileno()
+            self.process = seal.Beginning("supervise.monitor", fds)
+        except BaseException:
+            self._close()
+            raise
+        finally:
+            os.close(status_write)
+            if theirs is not None:
+                theirs.close()
+
+    def drop(self) -> None:
+        """End it, unless it was given its request."""
+        self.process.drop()
+        self._close()
+
+    def _close(self) -> None:
+        if self.status >= 0:
+            os.close(self.status)
+            self.status = -1
+        if self.client is not None:
+            self.client.close()
+
+    def give(self, request: dict[str, Any], timeout: float | None) -> Launched:
+        """Let it start the container; see launch()."""
+        try:
+            if self.client is not None:
+                self.client.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
+            _children.append(self.process.pid)
+            self.process.give(request)
+            fields = _await_status(self.status, self.process.pid, timeout)
+            attach_fd = self.client.detach() if self.client is not None else -1
+            self.client = None
+        finally:
+            self._close()
+        return Launched(
+            pid=fields["pid"],
+            start_time=fields["start_time"],
+            monitor_pid=self.process.pid,
+            attach_fd=attach_fd,
+            ports=tuple(fields["ports"]),
+        )
+
+
+def begin(*, attach: bool) -> Begun:
+    """Start a monitor's interpreter, for a launch() that comes soon: it takes as long as making up the request.
+
+    attach: as launch() will have it. The caller drops what it does not launch.
+    """
+    reap()
+    return Begun(attach=attach)
+
+
+def launch(
+    request: dict[str, Any], *, attach: bool, status_timeout: float | None = None, begun: Begun | None = None
+) -> Launched:
     """Start the container under a monitor of its own; return when its command was executed.
 
     attach: be connected from the first byte on; then the container waits when this client is slow. Raises what kept
     the container from starting in its own class (StartFailed, CommandNotFound, PortInUse, Conflict, ...), after the
     monitor has undone everything. status_timeout: seconds after which StartFailed is raised and the monitor killed.
+    begun: the monitor to use, from begin().
     """
     _make_run_dir(request["run_dir"])
     for flag in (state.STOP_REQUESTED, state.PAUSED):
         state.set_flag(request["run_dir"], flag, False)
     once = request["stdin_once"] and attach  # as docker: only who starts it in the foreground brings all of its input
-    return _spawn(dict(request, attached=attach, stdin_once=once), attach, status_timeout)
+    begun = begun or begin(attach=attach)
+    return begun.give(dict(request, attached=attach, stdin_once=once), status_timeout)
 
 
 def adopt(request: dict[str, Any], pid: int, start_time: int, *, status_timeout: float | None = None) -> Launched:
@@ -72,7 +139,7 @@ def adopt(request: dict[str, Any], pid: int, start_time: int, *, status_timeout:
     adopted = dict(request, attached=False, adopt=(pid, start_time), state=known)
     if request["network"] and known["ports"]:
         adopted["network"] = dict(request["network"], ports=known["ports"])  # as they came out, not as they were asked
-    return _spawn(adopted, False, status_timeout)
+    return begin(attach=False).give(adopted, status_timeout)
 
 
 def saved_request(run_dir: str) -> dict[str, Any] | None:
@@ -81,44 +148,6 @@ def saved_request(run_dir: str) -> dict[str, Any] | None:
         return marshal.loads(fs.read_file(os.path.join(run_dir, wire.SAVED), 16 << 20))
     except (OSError, ValueError, EOFError, TypeError):
         return None  # none yet, or written by another version of Python
-
-
-def _spawn(request: dict[str, Any], attach: bool, timeout: float | None) -> Launched:
-    reap()
-    status_read, status_write = os.pipe2(os.O_CLOEXEC)
-    fds = {wire.STATUS_FD: status_write}
-    ours = theirs = None
-    try:
-        if attach:
-            ours, theirs = wire.pair()
-            ours.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
-            fds[wire.CLIENT_FD] = theirs.fileno()
-        monitor = seal.spawn("supervise.monitor", fds=fds, payload=request)
-        _children.append(monitor)
-    except BaseException:
-        os.close(status_read)
-        if ours is not None:
-            ours.close()
-        raise
-    finally:
-        os.close(status_write)
-        if theirs is not None:
-            theirs.close()
-    try:
-        fields = _await_status(status_read, monitor, timeout)
-    except BaseException:
-        if ours is not None:
-            ours.close()
-        raise
-    finally:
-        os.close(status_read)
-    return Launched(
-        pid=fields["pid"],
-        start_time=fields["start_time"],
-        monitor_pid=monitor,
-        attach_fd=ours.detach() if ours is not None else -1,
-        ports=tuple(fields["ports"]),
-    )
 
 
 def _await_status(fd: int, monitor: int, timeout: float | None) -> dict[str, Any]:
