@@ -316,6 +316,8 @@ def test_an_unknown_image_and_tag(host: Host, empty: Host, loopback_registry: Re
     for name in ("UPPER", "a//b", "a:b:c", "x@sha256:12", "", "-x", "a b"):
         refused(empty.try_("pull", "--", name), 1, name or "''")
     refused(host.try_("run", "--pull", "never", "nosuch"), 125, "nosuch", "never")
+    missing = host.try_("run", f"{loopback_registry.host}/nosuch")
+    assert "Unable to find image" in missing.err and missing.out == ""
     whole(empty)
 
 

@@ -609,6 +609,21 @@ def test_the_overview_and_the_global_flags(host: Host) -> None:
     assert debug.returncode == 1
 
 
+def test_dockers_second_spelling(host: Host) -> None:
+    assert host("container", "ls", "-a") == host("ps", "-a")
+    assert host("image", "ls", "-q") == host("images", "-q")
+    assert host("image", "inspect", "busybox") == host("inspect", "busybox")
+    assert host.try_("container", "inspect", "busybox").code == 1
+    assert host("container", "run", "--rm", "busybox", "echo", "x") == "x\n"
+    for words in (["container"], ["container", "pull", "x"], ["image", "run", "x"], ["system", "ls"]):
+        assert host.try_(*words).code == 1
+
+
+def test_flags_behind_the_image_are_explained(host: Host) -> None:
+    result = host.try_("run", "--rm", "busybox", "-it", "sh")
+    assert result.code == 127 and "stand before the image" in result.err
+
+
 def complete(host: Host, *words: str) -> list[str]:
     """What bash offers for the last of the words."""
     script = host("completion", "bash") + (

@@ -49,7 +49,6 @@ def test_port(text, ports):
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        ("port"),
         ("port", "80:70000"),
         ("port", "a:80"),
         ("port", "host:80:80"),

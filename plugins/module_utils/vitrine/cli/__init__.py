@@ -56,6 +56,14 @@ VERBS = {
     "check": ("system", "Check the host's prerequisites and the store's health"),
     "completion": ("system", "Print a shell's completion script"),
 }
+# docker's second spelling: group -> verbs that are spelt otherwise there; the others of a group as they are
+GROUPS = {
+    "container": {"ls": "ps", "list": "ps", "ps": "ps", "inspect": "inspect --type container"},
+    "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "inspect": "inspect --type image"},
+    "system": {},
+}
+_OF_IMAGES = ("build", "history", "load", "pull", "push", "save", "tag")
+_OF_SYSTEM = ("info",)
 GLOBAL_VALUES = ("--root", "--run-root", "--config")
 
 
@@ -108,6 +116,19 @@ def _globals(words: list[str]) -> tuple[dict[str, str], list[str]]:
     return given, rest
 
 
+def _ungrouped(words: list[str]) -> list[str]:
+    """The same command without its group: "container ls -a" is "ps -a"."""
+    group, rest = words[0], words[1:]
+    if group not in GROUPS or not rest:
+        return words
+    other = GROUPS[group].get(rest[0])
+    if other:
+        return [*other.split(), *rest[1:]]
+    in_containers = VERBS.get(rest[0], ("",))[0] in ("running", "terminals", "lifecycle", "listing", "building")
+    members = {"image": rest[0] in _OF_IMAGES, "system": rest[0] in _OF_SYSTEM, "container": in_containers}
+    return rest if members[group] and (group != "container" or rest[0] != "build") else words
+
+
 def run(words: list[str]) -> int:
     """Carry out one command line and return its exit code. Raises VitrineError."""
     from .flags import Usage, help_text, parse
@@ -120,6 +141,7 @@ def run(words: list[str]) -> int:
     if not rest or "help" in given or "h" in given or rest[0] == "help":
         sys.stdout.write(overview())
         return 0
+    rest = _ungrouped(rest)
     verb = rest.pop(0)
     if verb not in VERBS:
         import difflib

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import VitrineError
+from ..errors import CommandNotExecutable, CommandNotFound, VitrineError
+
+# for errors that come from inside a container, where nobody knows what to advise
+_HINTS: dict[type[VitrineError], str] = {
+    CommandNotFound: "check its spelling, and whether the image has it",
+    CommandNotExecutable: "name a program that its user may execute (chmod +x), for this machine",
+}
 
 
 def complain(error: VitrineError) -> None:
     """Write an error to standard error, in one or two lines."""
     # what a registry, an image or a file name brought along must not move the cursor or begin another line
-    lines = [f"vitrine: {_plain(error.message)}"] + ([f"  {_plain(error.hint)}"] if error.hint else [])
+    hint = error.hint or _HINTS.get(type(error), "")
+    lines = [f"vitrine: {_plain(error.message)}"] + ([f"  {_plain(hint)}"] if hint else [])
     sys.stderr.write("\n".join(lines) + "\n")
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 
 from ..engine import parse
-from ..errors import InvalidInput, VitrineError
+from ..errors import CommandNotFound, InvalidInput, VitrineError
 from .container_flags import CONTAINER_FLAGS, container_spec
 from .flags import Command, Options, option, switch
 from .terminals import DETACH_KEYS, finish_attached, need_terminal
@@ -82,7 +82,12 @@ def run(engine: Engine, options: Options, operands: list[str]) -> int:
             raise _no_id_file(options.cidfile, "File exists")
         spec, how = _spec_and_how(options, operands)
         note = (lambda container_id: _write_id(options.cidfile, container_id)) if options.cidfile else None
-        container_id, launched = engine.containers.run(spec, attach=not options.detach, on_created=note, **how)
+        try:
+            container_id, launched = engine.containers.run(spec, attach=not options.detach, on_created=note, **how)
+        except CommandNotFound as error:
+            if operands[1:] and operands[1].startswith("-") and not options.entrypoint:
+                error.hint = f"flags of 'run' stand before the image: vitrine run {operands[1]} ... {operands[0]}"
+            raise
     if options.detach:
         sys.stdout.write(container_id + "\n")
         return 0

@@ -71,6 +71,8 @@ class Images:
                 hint="pull or build it first, or let pull be missing",
                 value=text,
             )
+        if found is None and progress:
+            progress({"status": f"Unable to find image '{references.parse(text).familiar}' locally"})
         self.pull(text, platform=platform, progress=progress)
         return self.find(text)
 
