@@ -430,6 +430,36 @@ def test_a_stranger_with_a_containers_pid_is_left_alone(host, running, tmp_path)
         stranger.wait()
 
 
+def test_a_restart_does_not_join_the_network_of_a_stranger(host):
+    """The container that owned the network is dead, and its pid is now that of a process of the host."""
+    host("run", "--detach", "--name", "owner", *NONE, "busybox", "sleep", "1000")
+    pid = pid_of(host, "owner")
+    host("run", "--detach", "--name", "guest", "--network", "container:owner", "--restart", "always", "busybox",
+         "sh", "-c", "cat /proc/net/dev; sleep 0.3")  # fmt: skip
+    host("kill", "owner")
+    host("wait", "owner")
+    stranger = None
+    try:
+        for _attempt in range(200):
+            Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+            stranger = subprocess.Popen(["sleep", "1000"])
+            if stranger.pid == pid:
+                break
+            stranger.kill()
+            stranger.wait()
+        else:
+            pytest.skip("others make processes so fast that the number is always taken")
+        time.sleep(2)
+        seen = {line.split(":")[0].strip() for line in host("logs", "guest").splitlines() if ":" in line}
+        assert seen == {"lo"}, seen
+        assert "has ended" in json.loads(host("inspect", "guest"))[0]["State"]["Error"]
+    finally:
+        if stranger is not None:
+            stranger.kill()
+            stranger.wait()
+        host("rm", "--force", "guest", "owner")
+
+
 def test_removal_while_all_else_is_going_on(host, tmp_path):
     """Whoever comes second is told so in plain words, and nothing is left."""
     for turn in range(6):

@@ -44,9 +44,10 @@ def joined_container(engine: Engine, mode: str) -> tuple[Paths, dict[str, Any]]:
     return Paths(engine, record.id), observed
 
 
-def _joined_namespaces(engine: Engine, spec: ContainerSpec) -> tuple[dict[str, str], Paths | None]:
-    """Paths of the namespaces to enter, and whose network files to share."""
+def _joined_namespaces(engine: Engine, spec: ContainerSpec) -> tuple[dict[str, str], Paths | None, dict[int, int]]:
+    """Paths of the namespaces to enter, whose network files to share, and the start times of the owners by pid."""
     joined = {}
+    owners = {}
     shared = None
     for kind, name, mode in (
         ("network", "net", spec.network_mode),
@@ -56,9 +57,10 @@ def _joined_namespaces(engine: Engine, spec: ContainerSpec) -> tuple[dict[str, s
         if mode.startswith("container:"):
             paths, observed = joined_container(engine, mode)
             joined[kind] = f"/proc/{observed['pid']}/ns/{name}"
+            owners[observed["pid"]] = observed["start_time"]
             if kind == "network":
                 shared = paths
-    return joined, shared
+    return joined, shared, owners
 
 
 def default_network(engine: Engine) -> dict[str, Any]:
@@ -189,7 +191,7 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
     paths = Paths(engine, record.id)
     for folder in (engine.settings.run_root, paths.run):  # makedirs closes only the last one that it makes
         os.makedirs(folder, 0o700, exist_ok=True)
-    joined, shared = _joined_namespaces(engine, spec)
+    joined, shared, owners = _joined_namespaces(engine, spec)
     network = _network(engine, spec, record.id)
     hostname = hostname_of(spec, record.id)
     files = _network_files(engine, spec, paths, hostname, network, shared)
@@ -215,6 +217,7 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
         network_ops=_inside_ops(spec, network, joined),
         seccomp_cache=f"{engine.settings.run_root}/cache",
     )
+    plan["owners"] = owners  # a restart comes when those may be dead, and their numbers others'
     write_atomic(paths.network, json.dumps(network or {}).encode(), durable=False)
     return {
         "id": record.id,

@@ -7,6 +7,7 @@ A plan says everything that init does, so it can be printed (describe), compared
 interpreter that executes it. Its keys:
   id, without (forced rungs), cgroup (see cgroups.plans), network_ops (see linux.netlink.apply)
   new: CLONE_NEW* of the namespaces to make   join: ((kind, path), ...)   own_cgroup_namespace, confine_devices: 0 or 1
+  owners: {pid: start time} of the processes that the paths in join name (added by who knows them; may be absent)
   mounts: operations (see plan_mounts)   hostname, domainname   sysctls: ((path below /proc/sys, value), ...)
   process: argv, env (bytes), cwd, user ("user[:group]"), groups, umask, rlimits ((number, soft, hard), ...),
     caps (masks), no_new_privs, seccomp (bytes or None), tty, console_size, oom_score_adj, init, apparmor (name)

@@ -102,6 +102,14 @@ def _open_joined(plan: dict[str, Any]) -> list[int]:
                     stage="namespace", errno=error.errno or 0,
                     hint="the container that owns it must be running", value=path,
                 ) from None  # fmt: skip
+        for pid, started in plan.get("owners", {}).items():
+            # What was opened by a number that was given away again may be a stranger's, or the host's.
+            if not process.alive(pid, started):
+                raise StartFailed(
+                    f"the namespaces of process {pid} cannot be joined: it has ended",
+                    stage="namespace", errno=errno.ESRCH,
+                    hint="start the container that owns them, and then this one", value=pid,
+                ) from None  # fmt: skip
     except BaseException:
         for fd in fds:
             os.close(fd)
