@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import os
+
 from .syscall import syscall
 
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
 PR_SET_NAME = 15
@@ -25,6 +28,13 @@ def prctl(option: int, *args: int | bytes) -> int:
 def set_dumpable(value: bool) -> None:
     """Without it, nobody but a process with CAP_SYS_PTRACE may look into /proc/PID or trace the process."""
     prctl(PR_SET_DUMPABLE, int(value))
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the thread that forked this process ends. parent: its pid; ends at once if it is dead already."""
+    prctl(PR_SET_PDEATHSIG, 9)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def set_no_new_privs() -> None:

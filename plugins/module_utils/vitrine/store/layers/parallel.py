@@ -25,7 +25,7 @@ import socket
 import struct
 
 from ...errors import HostError, InvalidInput, NotFound
-from ...linux import fs
+from ...linux import fs, prctl
 from ..disk import FULL, full
 from . import stream
 from .entry import malformed
@@ -85,6 +85,7 @@ class Unpackers:
         if pid == 0:
             status = 1
             try:
+                prctl.die_with_parent(parent)  # and its half-made layer is free to be removed by whoever passes next
                 ours.close()
                 self._send.close()
                 for other in self._workers:
