@@ -203,6 +203,15 @@ def test_labels_and_annotations_of_an_image_set_nothing(host, image):
     assert "Seccomp:\t2" in shown and "CapInh:\t0000000000000000" in shown and "boot" not in shown.split(), shown
 
 
+def test_an_images_words_do_not_play_with_the_terminal(host, image):
+    name = image("words", "true", r'CMD ["sh", "-c", "true \u001b]0;owned\u0007\u001b[2J\nfake   row"]')
+    host.try_("run", "--name", "words", *NONE, name)
+    for words in (["ps", "--all"], ["history", name], ["images"]):
+        shown = host(*words)
+        assert "\x1b" not in shown and "\x07" not in shown and "\nfake" not in shown, shown
+    assert "\x1b" not in host.try_("run", "--rm", *NONE, name, "no\x1b[2Jsuch").err
+
+
 # -- copies (CVE-2018-15664, CVE-2026-42306, CVE-2026-41567, CVE-2021-41089) -------------------------------------------
 
 

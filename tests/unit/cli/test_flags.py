@@ -15,7 +15,7 @@ from vitrine.cli import VERBS, command_of, table
 from vitrine.cli.container_flags import CONTAINER_FLAGS, container_spec
 from vitrine.cli.flags import Command, Usage, help_text, option, parse, switch
 from vitrine.cli.listing import _fill, _filters
-from vitrine.cli.messages import _plain
+from vitrine.cli.messages import plain
 from vitrine.cli.progress import size
 from vitrine.errors import InvalidInput, VitrineError
 
@@ -227,4 +227,4 @@ def test_filters() -> None:
 
 @given(st.text())
 def test_a_message_is_one_line_without_control_characters(text: str) -> None:
-    assert _plain(text).isprintable()
+    assert plain(text).isprintable()

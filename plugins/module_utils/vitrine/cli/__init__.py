@@ -12,7 +12,7 @@ import os
 import sys
 
 from ..errors import VitrineError
-from .messages import complain
+from .messages import complain, plain
 
 # verb -> (module, one line for the list of verbs)
 VERBS = {
@@ -194,7 +194,7 @@ def main(words: list[str] | None = None) -> None:
     except OSError as error:
         if "--debug" in words:
             raise
-        where = f": {error.filename}" if error.filename else ""
+        where = f": {plain(os.fsdecode(error.filename))}" if isinstance(error.filename, (str, bytes)) else ""
         sys.stderr.write(f"vitrine: {error.strerror or error}{where}\n")
         code = 125
     except Exception as error:  # a mistake of ours: still no page of program text for whoever typed the command

@@ -20,9 +20,12 @@ def complain(error: VitrineError) -> None:
     """Write an error to standard error, in one or two lines."""
     # what a registry, an image or a file name brought along must not move the cursor or begin another line
     hint = error.hint or _HINTS.get(type(error), "")
-    lines = [f"vitrine: {_plain(error.message)}"] + ([f"  {_plain(hint)}"] if hint else [])
+    lines = [f"vitrine: {plain(error.message)}"] + ([f"  {plain(hint)}"] if hint else [])
     sys.stderr.write("\n".join(lines) + "\n")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text with everything that is not printable escaped, as in a Python string."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

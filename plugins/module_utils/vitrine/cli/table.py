@@ -12,6 +12,7 @@ import time
 
 from ..errors import InvalidInput
 from .flags import option
+from .messages import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def print_rows(columns: Sequence[str], rows: list[dict[str, str]], form: str | N
         for row in rows:
             sys.stdout.write(json.dumps(row) + "\n")
         return
-    table = [list(columns), *([row[key] for key in keys] for row in rows)]
+    # commands and histories come from images: they must not move the cursor, nor look like another row
+    table = [list(columns), *([plain(row[key]) for key in keys] for row in rows)]
     widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
     for line in table:
         text = "   ".join(cell.ljust(width) for cell, width in zip(line, widths))
