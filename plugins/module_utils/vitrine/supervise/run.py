@@ -91,7 +91,11 @@ class Run:
                 self.stage = "network"
                 self._connected = True
                 self._undo.append(self.disconnect)
-                links.connect(request["network"], init.netns_path, request["lock_path"])
+                try:
+                    links.connect(request["network"], init.netns_path, request["lock_path"])
+                except (OSError, VitrineError):
+                    init.prepare()  # an init that ended before it could be wired says itself why
+                    raise
             self.stage = "process"
             init.proceed()
         except BaseException:
