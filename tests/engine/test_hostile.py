@@ -490,6 +490,18 @@ def test_removal_while_all_else_is_going_on(host, tmp_path):
     assert host("check").count("damaged") == 0
 
 
+def test_a_volume_that_another_container_uses_stays(host, image):
+    name = image("volume", "mkdir /data", "VOLUME /data")
+    before = set(os.listdir(host.root / "volumes"))
+    host("run", "--name", "first", *NONE, name, "sh", "-c", "echo kept >/data/file")
+    (volume,) = set(os.listdir(host.root / "volumes")) - before
+    host("create", "--name", "second", *NONE, "--volume", f"{volume}:/x", "busybox", "cat", "/x/file")
+    host("rm", "--volumes", "first")
+    assert host("start", "--attach", "second") == "kept\n"
+    host("rm", "--volumes", "second")
+    assert volume not in os.listdir(host.root / "volumes")
+
+
 # -- archives of images ------------------------------------------------------------------------------------------------
 
 

@@ -180,7 +180,8 @@ def save(engine: Engine, options: Options, operands: list[str]) -> int:
         return 0
     temporary = f"{options.output}.{os.getpid()}.tmp"
     try:
-        with open(temporary, "xb") as file:
+        # an image may hold what only its owner should see
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
             engine.images.save(operands, file, image_format=options.format or "docker")
         os.rename(temporary, options.output)
     except FileNotFoundError:

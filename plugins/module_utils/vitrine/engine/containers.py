@@ -318,6 +318,9 @@ class Containers:
         if volumes:
             mounts = ContainerSpec.from_json(record.spec).mounts
             anonymous = [mount.source for mount in mounts if mount.type == "volume" and len(mount.source) == 64]
+        if anonymous:  # another container may have been given one of them by its name: then it stays
+            others = [other.spec for other in self.engine.store.containers.list() if other.id != record.id]
+            anonymous = [source for source in anonymous if not any(source in spec for spec in others)]
         try:
             write_atomic(f"{paths.folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=False)
             self.engine.store.containers.delete(record.id)
