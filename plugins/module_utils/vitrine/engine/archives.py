@@ -154,8 +154,9 @@ class _Archive:
                 if len(self._members) > _MAX_MEMBERS:
                     raise InvalidInput("the archive has too many entries", hint="save the image again", value="")
         except (tarfile.TarError, EOFError, OSError) as error:
+            why = str(error).partition("\n")[0].rstrip(":")
             raise InvalidInput(
-                f"this is not an archive of images: {error}", hint="give one that 'save' made", value=""
+                f"this is not an archive of images: {why}", hint="give one that 'save' made", value=""
             ) from None
 
     def has(self, name: str) -> bool:
