@@ -94,7 +94,7 @@ def capture(
 ) -> tuple[int, bytes, bytes]:
     """Run a command and return (exit code, standard output, standard error)."""
     out, err = bytearray(), bytearray()
-    sinks = {1: out.extend, 2: err.extend}
+    sinks: dict[int, Callable[[bytes], object]] = {1: out.extend, 2: err.extend}
     code = _with_pipes(lambda: plan(engine, name, argv, **how), input_data, sinks)
     return code, bytes(out), bytes(err)
 
