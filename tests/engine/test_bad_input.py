@@ -22,7 +22,9 @@ import pytest
 from support.host import VITRINE, Host, Result
 from support.registry import Registry
 from vitrine import host as prerequisites
-from vitrine.errors import HostError
+from vitrine.engine import Engine
+from vitrine.errors import HostError, StartFailed
+from vitrine.settings import Settings
 
 OCI = "application/vnd.oci.image."
 
@@ -662,6 +664,18 @@ def test_a_kernel_that_is_too_old() -> None:
     for word in ("3.2.0-4-amd64", "3.8 or later", "linux-image"):
         assert word in text
     assert caught.value.exit_code == 125
+
+
+def test_a_start_that_fails_for_want_of_a_kernel_says_so(settings: Settings) -> None:
+    system = Engine(settings).system
+    failed = StartFailed("no new namespaces: Invalid argument", stage="namespace")
+    lacking = system.explained(failed, release="3.2.0-4-amd64")
+    assert isinstance(lacking, HostError) and lacking.exit_code == 125
+    for word in ("no new namespaces", "3.2.0-4-amd64", "3.8 or later", "linux-image"):
+        assert word in str(lacking)
+    assert system.explained(failed) is failed  # this host has everything
+    of_the_user = StartFailed("unable to find user x", stage="user")
+    assert system.explained(of_the_user, release="3.2.0-4-amd64") is of_the_user
 
 
 def test_a_damaged_or_mistaken_configuration_file(host: Host) -> None:

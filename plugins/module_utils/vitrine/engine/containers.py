@@ -13,7 +13,7 @@ import os
 import time
 
 from .. import lightjson as json
-from ..errors import Conflict, ContainerNotFound, DiskFull, InvalidInput, VitrineError
+from ..errors import Conflict, ContainerNotFound, DiskFull, InvalidInput, StartFailed, VitrineError
 from ..linux.fs import lock, remove_tree, write_atomic
 from ..runtime import cgroups
 from ..supervise import state as states
@@ -202,7 +202,10 @@ class Containers:
             self.engine.store.containers.update(record.id, desired="running")
         if state:
             request["state"] = state
-        return launch(request, attach=attach, begun=begun)
+        try:
+            return launch(request, attach=attach, begun=begun)
+        except StartFailed as error:
+            raise self.engine.system.explained(error) from None
 
     # -- stop ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from ..errors import NotFound, VitrineError
+from ..errors import NotFound, StartFailed, VitrineError
 from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import restart
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .core import Engine
+
+
+# the steps of a start that fail where a kernel lacks something, rather than because of what a user wants
+_HOSTS_STAGES = ("cgroup", "clone", "console", "init", "monitor", "namespace", "network", "pivot_root", "seccomp")
 
 
 class System:
@@ -60,7 +64,9 @@ class System:
                 self._try(done, self._remove_orphan, name)
             elif os.path.exists(f"{Paths(self.engine, name).folder}/{OWNER}"):
                 self._try(done, self._remove_abandoned, name)
-        if done:
+        # a monitor may have been killed while it removed the bridge of the last container; that goes after all else
+        bridge = f"/sys/class/net/{self.engine.settings.bridge}"
+        if done or (os.path.exists(bridge) and not self._folders(self.engine.settings.run_root)):
             self._try(done, self._swept, "")
         return done
 
@@ -259,6 +265,22 @@ class System:
             "reconciled": self.reconcile(),
             "store": self.engine.store.verify(repair=repair),
         }
+
+    def explained(self, error: StartFailed, *, release: str | None = None) -> VitrineError:
+        """What to raise for a start that failed: what the host lacks, as check() says it, if that may be why.
+
+        release: the kernel's, for tests.
+        """
+        if error.stage not in _HOSTS_STAGES:
+            return error
+        from .. import host
+
+        try:
+            host.require(host.check(self.engine.settings.root, release=release))
+        except VitrineError as lacking:
+            lacking.message = f"{error.message}; {lacking.message}"
+            return lacking
+        return error
 
     # -- boot -----------------------------------------------------------------------------------------------------
 
