@@ -222,6 +222,7 @@ def test_a_run_whose_monitor_is_killed(host, traces, flags):
             assert client.returncode == 125 or "monitor" in err, (point, client.returncode, out, err)
         whole(host)
         until(lambda: not traces.inits(), 10, "the container did not end")
+        until(lambda: not traces.processes(), 10, "its next monitor did not leave")
         whole(host)
         traces.gone()
         for document in json.loads(host("inspect", *ids)) if (ids := host("ps", "-aq").split()) else ():
@@ -614,7 +615,8 @@ def test_pulls_of_the_same_image_at_once(puller, pulled):
     whole(puller)
     assert len(layers(puller)) == 5
     results = together(puller, ("rmi", pulled), ("run", "--rm", "--network", "none", pulled, *HELLO))
-    assert results[0][0] in (0, 1) and results[1][0] == 3, results
+    assert results[0][0] in (0, 1), results
+    assert results[1][0] == 3 or "meanwhile" in results[1][2] or "no such image" in results[1][2].lower(), results
     whole(puller)
 
 

@@ -11,7 +11,7 @@ import time
 
 from .. import lightjson as json
 from ..linux.fs import lock, remove_tree, write_atomic
-from . import bundle, checks, inspect
+from . import bundle, checks, inspect, parse
 from .paths import DOOMED, Paths
 from .spec import ContainerSpec, Mount, Port
 
@@ -68,6 +68,8 @@ def create(
     the container can be seen. Raises ImageNotFound, NameInUse, InvalidInput, DiskFull.
     """
     store = engine.store
+    held_before = store.holding
+    store.hold()  # the image must not be collected before the container's row keeps it
     image = engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
     config = json.loads(image.config).get("config") or {}
     spec = _completed(spec, config if image_volumes else {**config, "Volumes": None})
@@ -100,6 +102,8 @@ def create(
         raise
     finally:
         os.close(held)
+        if not held_before:
+            store.release()
     return container_id
 
 
@@ -137,10 +141,10 @@ def _completed(spec: ContainerSpec, image: dict[str, Any]) -> ContainerSpec:
     ports = spec.published_ports
     if spec.publish_all_ports:
         taken = {port.key for port in ports}
-        for key in inspect.exposed_ports(spec, image):
+        for key in (plain for text in inspect.exposed_ports(spec, image) for plain in parse.exposed(text)):
             number, _slash, protocol = key.partition("/")
             if key not in taken:
-                ports += (Port("", 0, int(number), protocol or "tcp"),)
+                ports += (Port("", 0, int(number), protocol),)
     return spec.replace(mounts=named, published_ports=ports)
 
 

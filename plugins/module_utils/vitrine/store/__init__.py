@@ -110,6 +110,11 @@ class Store:
             self._lock = os.open(os.path.join(self.root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock, fcntl.LOCK_SH)
 
+    @property
+    def holding(self) -> bool:
+        """Whether this process holds."""
+        return self._lock >= 0
+
     def release(self) -> None:
         """What this process made has its owners now."""
         if self._lock >= 0:

@@ -85,10 +85,13 @@ class Begun:
     def give(self, request: dict[str, Any], timeout: float | None) -> Launched:
         """Let it start the container; see launch()."""
         try:
-            if self.client is not None:
-                self.client.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
             _children.append(self.process.pid)
-            self.process.give(request)
+            try:
+                if self.client is not None:
+                    self.client.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
+                self.process.give(request)
+            except (BrokenPipeError, ConnectionError):
+                pass  # it was killed: it will not say that it started
             fields = _await_status(self.status, self.process.pid, timeout)
             attach_fd = self.client.detach() if self.client is not None else -1
             self.client = None
