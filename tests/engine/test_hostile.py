@@ -144,8 +144,11 @@ def test_a_volume_of_the_image_does_not_copy_the_hosts_files(host, image, tmp_pa
         assert not (volume / "_data" / "host-file").exists()
 
 
-def load_links(host: Host, folder: Path, links: dict[str, str]) -> str:
-    """Load an image of busybox's layer and one with nothing but these symbolic links; returns its name."""
+def load_links(host: Host, folder: Path, links: dict[str, str], **settings: object) -> str:
+    """Load an image of busybox's layer and one with nothing but these symbolic links; returns its name.
+
+    settings: what its configuration says of containers.
+    """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as file:
         for name, target in links.items():
@@ -160,6 +163,7 @@ def load_links(host: Host, folder: Path, links: dict[str, str]) -> str:
     listing = json.loads((folder / "image" / "manifest.json").read_text())
     config = json.loads((folder / "image" / listing[0]["Config"]).read_text())
     config["rootfs"]["diff_ids"].append("sha256:" + hashlib.sha256(layer.getvalue()).hexdigest())
+    config["config"].update(settings)
     (folder / "image" / "layer.tar").write_bytes(layer.getvalue())
     (folder / "image" / "config.json").write_text(json.dumps(config))
     listing[0].update(Config="config.json", RepoTags=["evil:1"], Layers=[*listing[0]["Layers"], "layer.tar"])
@@ -186,6 +190,14 @@ def test_system_directories_that_are_links_are_refused(host, name, tmp_path):
     evil = load_links(host, tmp_path, {name: "/tmp"})
     result = host.try_("run", "--rm", *NONE, evil, "true")
     assert result.code in (125, 126, 127) and f"/{name}" in result.err, result
+    host("rmi", evil)
+
+
+@pytest.mark.parametrize("port", ["x", "99999999/tcp", "127.0.0.1:22:80", "80/\x1b[2J", "-1"])
+def test_ports_of_an_image_that_are_none(host, tmp_path, port):
+    evil = load_links(host, tmp_path, {}, ExposedPorts={port: {}})
+    result = host.try_("create", "--publish-all", "--name", "ports", evil)
+    assert result.code == 125 and "invalid" in result.err and "internal" not in result.err, result
     host("rmi", evil)
 
 
