@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import copy
 import os
+import time
 
 from .. import lightjson as json
 from ..linux.fs import lock
 from ..oci import reference as references
 from ..oci.document import dump
 from ..runtime import cgroups
+from ..supervise import clock
 from ..supervise.state import PAUSED
-from .creating import now
 from .paths import COMMITTING, Present
 from .spec import ContainerSpec
 
@@ -31,7 +31,7 @@ def run_config(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any]:
 
     As docker: the container's command becomes the image's, its environment, ports, volumes and labels are added.
     """
-    config = copy.deepcopy(image)
+    config: dict[str, Any] = json.loads(json.dumps(image))  # a copy, all the way down
     if spec.entrypoint is not None:
         config["Entrypoint"] = list(spec.entrypoint)
     if spec.command is not None:
@@ -121,7 +121,10 @@ def _history_entry(
     spec: ContainerSpec, config: dict[str, Any], *, author: str, message: str, empty: bool
 ) -> dict[str, Any]:
     """The OCI history entry of a commit (image-spec, config.md)."""
-    entry: dict[str, Any] = {"created": now(), "created_by": " ".join(spec.command or config.get("Cmd") or ())}
+    entry: dict[str, Any] = {
+        "created": clock.rfc3339(time.time_ns()),
+        "created_by": " ".join(spec.command or config.get("Cmd") or ()),
+    }
     given = {"author": author, "comment": message, "empty_layer": empty}
     return {**entry, **{key: value for key, value in given.items() if value}}
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .. import Store
 
 
+_FEW = 24  # entries that are synced one by one
+
+
 class Staging:
     """One directory in the making; with-statement or close() removes what was not taken."""
 
@@ -80,6 +83,31 @@ def sync_file_system(fd: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def _sync_few(trees: list[str]) -> bool:
+    """Make the files and directories of small trees durable, one by one; False, and nothing is promised, when they
+    are many or hold anything else. What others have written to the disk meanwhile is not waited for then."""
+    found: list[tuple[str, int]] = []
+    for folder in (waiting := list(trees)):
+        found.append((folder, os.O_DIRECTORY))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    found.append((entry.path, 0))
+                else:
+                    return False
+                if len(found) + len(waiting) > _FEW:
+                    return False
+    for path, kind in reversed(found):  # what is in a directory before the directory
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | kind)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    return True
+
+
 class Ready:
     """A layer whose tree is complete: what its row will say, and where it is now."""
 
@@ -122,7 +150,8 @@ def enter(store: Store, folder: str, layers: Iterable[Ready]) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     moved: list[tuple[str, str]] = []
     try:
-        sync_file_system(fd)
+        if not _sync_few([layer.tree for layer in layers]):
+            sync_file_system(fd)
         db = store.db
         with db.transaction():
             try:
