@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -63,3 +64,27 @@ def loopback_registry(tmp_path_factory: pytest.TempPathFactory):
     registry = Registry(tmp_path_factory.mktemp("registry"))
     yield registry
     registry.close()
+
+
+@pytest.fixture
+def pushed(host: Host, loopback_registry: Registry, request: pytest.FixtureRequest):
+    """A repository of the registry that holds busybox, and a host without it."""
+    name = "test" + hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    host("tag", "busybox", f"{loopback_registry.host}/{name}")
+    host("push", "-q", f"{loopback_registry.host}/{name}")
+    host("rmi", f"{loopback_registry.host}/{name}")
+    return name
+
+
+@pytest.fixture(scope="module")
+def empty(new_host) -> Host:
+    """A host that has no image."""
+    return new_host(image=False)
+
+
+@pytest.fixture
+def sleeper(host: Host):
+    """A running container named sleeper."""
+    host("run", "-d", "--name", "sleeper", "busybox", "sh", "-c", "echo started; exec sleep 600")
+    yield "sleeper"
+    host.try_("rm", "-f", "sleeper")
