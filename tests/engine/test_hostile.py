@@ -197,7 +197,7 @@ def test_system_directories_that_are_links_are_refused(host, name, tmp_path):
 def test_ports_of_an_image_that_are_none(host, tmp_path, port):
     evil = load_links(host, tmp_path, {}, ExposedPorts={port: {}})
     result = host.try_("create", "--publish-all", "--name", "ports", evil)
-    assert result.code == 125 and "invalid" in result.err and "internal" not in result.err, result
+    assert result.code == 125 and "invalid p" in result.err.lower(), result
     host("rmi", evil)
 
 
