@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 import pytest
+
 from vitrine.store.layers import staging
 
 
