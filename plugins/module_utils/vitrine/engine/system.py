@@ -50,6 +50,10 @@ class System:
             return []
         self._reconciled = True
         done: list[str] = []
+        grouped = self._grouped()
+        stale = grouped - set(self._folders(self.engine.settings.run_root))
+        for container_id in stale - self.engine.store.containers.ids() if stale else ():
+            self._try(done, self._remove_cgroup, container_id)
         for container_id in self._folders(self.engine.settings.run_root):
             paths = Paths(self.engine, container_id)
             if not states.monitor_alive(paths.run) or not os.path.isdir(paths.folder):
@@ -205,11 +209,22 @@ class System:
             return True
         return False
 
-    def _clean(self, paths: Paths) -> None:
-        """Release the kernel objects that a container's name leads to."""
-        cgroup = self.engine.containers.cgroup(paths.id)
+    def _grouped(self) -> set[str]:
+        """The ids of all containers that have cgroups."""
+        plan = self.engine.containers.cgroup("0" * 64)
+        parents = {os.path.dirname(path) for path in (*plan["dirs"].values(), plan["unified"]) if path}
+        return {name for parent in parents for name in self._folders(parent)}
+
+    def _remove_cgroup(self, container_id: str) -> list[str]:
+        """Of a container whose monitor was killed while it took them down, after its client had removed the rest."""
+        cgroup = self.engine.containers.cgroup(container_id)
         cgroups.kill(cgroup)
         cgroups.remove(cgroup)
+        return [f"removed the cgroups of container {container_id[:12]}"]
+
+    def _clean(self, paths: Paths) -> None:
+        """Release the kernel objects that a container's name leads to."""
+        self._remove_cgroup(paths.id)
         plan = paths.read_json(paths.network)
         if plan:
             from ..network import links
