@@ -156,7 +156,8 @@ class Containers:
         how: dict[str, Any],
     ) -> tuple[str, Any]:
         owners: list[int] = []
-        container_id = self.create(spec, on_folder=lambda folder: owners.append(lock(f"{folder}/{OWNER}")), **how)
+        how["on_folder"] = lambda folder: owners.append(lock(f"{folder}/{OWNER}"))
+        container_id = self.create(spec, desired="running", **how)  # one transaction says both
         try:
             if on_created is not None:
                 on_created(container_id)

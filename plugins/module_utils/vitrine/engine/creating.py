@@ -59,13 +59,15 @@ def create(
     platform: str | None = None,
     progress: Callable[..., None] | None = None,
     image_volumes: bool = True,
+    desired: str = "",
     on_folder: Callable[[str], None] | None = None,
 ) -> str:
     """Record a container and prepare its writable layer; returns its id. Nothing runs.
 
     pull: "always", "missing" or "never". image_volumes: mount anonymous volumes where the image wants them; a build
-    step does not, as what it writes there belongs into its layer. on_folder: called with the container's folder before
-    the container can be seen. Raises ImageNotFound, NameInUse, InvalidInput, DiskFull.
+    step does not, as what it writes there belongs into its layer. desired: as store.containers has it. on_folder:
+    called with the container's folder before the container can be seen. Raises ImageNotFound, NameInUse, InvalidInput,
+    DiskFull.
     """
     store = engine.store
     held_before = store.holding
@@ -92,7 +94,7 @@ def create(
             # as docker does: a new volume begins with what the image has at its place
             if "nocopy" not in mount.options:
                 store.layers.copy_from_root(root, mount.target, store.volumes.path(mount.source))
-        store.containers.create(container_id, name, image.id, spec.to_json(), created=now())
+        store.containers.create(container_id, name, image.id, spec.to_json(), created=now(), desired=desired)
         if doomed:
             os.unlink(f"{folder}/{DOOMED}")
     except BaseException:
