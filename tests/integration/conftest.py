@@ -53,6 +53,7 @@ def engine_root(tmp_path_factory) -> Path:
     for record, _spec, _observed in engine.containers.all(everything=True):
         engine.containers.remove(record.id, force=True, volumes=True)
     engine.system.reconcile()
+    shutil.rmtree(engine.settings.run_root, ignore_errors=True)  # modules have no option for it: it is below /run
 
 
 @pytest.fixture(scope="session")
