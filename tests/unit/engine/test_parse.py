@@ -111,6 +111,12 @@ def test_volume(text, mount):
     assert parse.volume(text) == mount
 
 
+def test_only_names_that_the_engine_chose_are_anonymous_volumes():
+    assert Mount("volume", "0f" * 32, "/b").anonymous
+    assert not Mount("volume", "backup-of-the-year-" + "x" * 45, "/b").anonymous  # 64 characters, a user's own
+    assert not Mount("bind", "0f" * 32, "/b").anonymous
+
+
 def test_mount_flag():
     assert parse.mount("type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770") == Mount(
         "tmpfs", "", "/t", False, ("size=1048576", "mode=1770")

@@ -49,7 +49,7 @@ def run_config(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any]:
     ports = [*spec.exposed_ports, *(port.key for port in spec.published_ports)]
     if ports:
         config["ExposedPorts"] = {**(image.get("ExposedPorts") or {}), **dict.fromkeys(ports, {})}
-    volumes = [mount.target for mount in spec.mounts if mount.type == "volume" and len(mount.source) == 64]
+    volumes = [mount.target for mount in spec.mounts if mount.anonymous]
     if volumes:
         config["Volumes"] = {**(image.get("Volumes") or {}), **dict.fromkeys(volumes, {})}
     return config

@@ -321,7 +321,7 @@ class Containers:
         anonymous = []
         if volumes:
             mounts = ContainerSpec.from_json(record.spec).mounts
-            anonymous = [mount.source for mount in mounts if mount.type == "volume" and len(mount.source) == 64]
+            anonymous = [mount.source for mount in mounts if mount.anonymous]
         if anonymous:  # another container may have been given one of them by its name: then it stays
             others = [other.spec for other in self.engine.store.containers.list() if other.id != record.id]
             anonymous = [source for source in anonymous if not any(source in spec for spec in others)]

@@ -14,6 +14,7 @@ from ..linux.fs import lock, remove_tree, write_atomic
 from . import bundle, checks, inspect, parse
 from .paths import DOOMED, Paths
 from .spec import ContainerSpec, Mount, Port
+from .spec import anonymous as is_anonymous
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def create(
 
 def _doom(folder: str, volumes: list[str]) -> bool:
     """Note which anonymous volumes go with the container when its making is cut off; returns whether any do."""
-    anonymous = [name for name in volumes if len(name) == 64]
+    anonymous = [name for name in volumes if is_anonymous(name)]
     if anonymous:
         write_atomic(f"{folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=False)
     return bool(anonymous)

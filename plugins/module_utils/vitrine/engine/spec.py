@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_HEX = frozenset("0123456789abcdef")
+
+
+def anonymous(volume: str) -> bool:
+    """Whether a volume's name is one that the engine chose: 64 hex digits, as docker's."""
+    return len(volume) == 64 and _HEX.issuperset(volume)
+
+
 class Mount(Record):
     """One mount of a container.
 
@@ -29,6 +37,11 @@ class Mount(Record):
     target: str
     read_only: bool = False
     options: tuple[str, ...] = ()
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether this is a volume that the container alone knows of."""
+        return self.type == "volume" and anonymous(self.source)
 
 
 class Port(Record):
