@@ -89,16 +89,6 @@ def run(
     )
 
 
-def capture(
-    engine: Engine, name: str, argv: Sequence[str], *, input_data: bytes = b"", **how: Any
-) -> tuple[int, bytes, bytes]:
-    """Run a command and return (exit code, standard output, standard error)."""
-    out, err = bytearray(), bytearray()
-    sinks: dict[int, Callable[[bytes], object]] = {1: out.extend, 2: err.extend}
-    code = _with_pipes(lambda: plan(engine, name, argv, **how), input_data, sinks)
-    return code, bytes(out), bytes(err)
-
-
 def _exit_code(status: int) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
@@ -129,11 +119,11 @@ def _with_terminal(compiled: Callable[[], dict[str, Any]], stdin: bool) -> int:
 
 
 def _with_pipes(
-    compiled: Callable[[], dict[str, Any]], source: int | bytes | None, sinks: dict[int, Callable[[bytes], object]]
+    compiled: Callable[[], dict[str, Any]], source: int | None, sinks: dict[int, Callable[[bytes], object]]
 ) -> int:
     """Feed and drain a process through pipes of our own: what is behind ours (a terminal, a file) stays outside.
 
-    source: a descriptor to read standard input from, the input itself, or None for none.
+    source: a descriptor to read standard input from, or None for none.
     """
     inputs = os.pipe2(os.O_CLOEXEC) if source is not None else (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), -1)
     outputs = {number: os.pipe2(os.O_CLOEXEC) for number in sinks}
@@ -157,13 +147,11 @@ def _with_pipes(
 class _Pump:
     """Moves bytes until the process has ended and what it wrote is read; who it left behind is not waited for."""
 
-    def __init__(
-        self, pid: int, source: int | bytes | None, target: int, sinks: dict[int, Callable[[bytes], object]]
-    ) -> None:
+    def __init__(self, pid: int, source: int | None, target: int, sinks: dict[int, Callable[[bytes], object]]) -> None:
         self._pidfd = process.pidfd_open(pid)
         self._pid = pid
-        self._source = source if isinstance(source, int) else -1
-        self._pending = source if isinstance(source, bytes) else b""
+        self._source = -1 if source is None else source
+        self._pending = b""
         self._target = target
         self._sinks = dict(sinks)
         self._poll = select.poll()

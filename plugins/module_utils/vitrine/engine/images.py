@@ -134,11 +134,11 @@ class Images:
         self.engine.store.images.tag(reference.canonical, image.id)
         return True
 
-    def remove(self, text: str, *, force: bool = False, prune: bool = True) -> dict[str, list[str]]:
+    def remove(self, text: str, *, force: bool = False) -> dict[str, list[str]]:
         """Take a name away, or with its last name the image itself. Raises ImageInUse, ImageNotFound.
 
         Returns {"untagged": [names], "deleted": [image and layer ids]}. force: by id with several names, and despite
-        stopped containers. prune is docker's: there are no untagged parents here, so it changes nothing.
+        stopped containers.
         """
         store = self.engine.store
         image = self.find(text)

@@ -10,7 +10,9 @@ conversions are those that runc and crun use, so that a container gets the same 
 from __future__ import annotations
 
 from ...errors import InvalidInput
-from .v1 import REQUIRED, THROTTLES, WANTED, one
+from .v1 import REQUIRED, THROTTLES, WANTED, cpuset, one, pids
+
+__all__ = ("cpuset", "pids")  # their files are the same in both versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,24 +101,6 @@ def cpu_ignored(block: dict[str, Any]) -> list[str]:
     """Return the options of this block that version 2 has no file for."""
     names = (("realtimePeriod", "cpu_rt_period"), ("realtimeRuntime", "cpu_rt_runtime"))
     return [option for name, option in names if block.get(name)]
-
-
-def cpuset(block: dict[str, Any]) -> list[Write]:
-    """As v1.cpuset; the files are the same."""
-    writes = []
-    if block.get("cpus"):
-        writes.append(one("cpuset.cpus", block["cpus"], "cpuset_cpus"))
-    if block.get("mems"):
-        writes.append(one("cpuset.mems", block["mems"], "cpuset_mems"))
-    return writes
-
-
-def pids(block: dict[str, Any]) -> list[Write]:
-    """As v1.pids; the file is the same."""
-    number = block.get("limit")
-    if number is None:
-        return []
-    return [one("pids.max", number if number > 0 else "max", "pids_limit", REQUIRED if number > 0 else WANTED)]
 
 
 def block_io(block: dict[str, Any]) -> list[Write]:

@@ -118,10 +118,6 @@ class Layers:
 
     # -- mounting -----------------------------------------------------------------------------------------------------
 
-    def mount_plan(self, chain_id: str | None, upper: str | None = None, work: str | None = None) -> dict[str, Any]:
-        """Return what the runtime needs to mount a root ("io.vitrine.root"); without upper it is read only."""
-        return self.driver.plan(self._lowers(chain_id), upper, work)
-
     def prepare_root(self, container_dir: str, chain_id: str | None) -> dict[str, Any]:
         """Make a container's writable directories in container_dir, unless they are there; returns its root plan.
 
