@@ -44,6 +44,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.system  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.table  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.terminals  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.clock  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.archives  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bootstrap  # noqa: F401
@@ -200,7 +201,6 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attach  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.clients  # noqa: F401
-    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.clock  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.jsontext  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.launch  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.logfile  # noqa: F401

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitrine import errors
+from vitrine import clock, errors
 from vitrine.linux import process
-from vitrine.supervise import clock, jsontext, report, restart, state
+from vitrine.supervise import jsontext, report, restart, state
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec=None)),

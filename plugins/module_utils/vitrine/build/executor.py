@@ -11,8 +11,8 @@ the image that it gave before, with the same id.
 from __future__ import annotations
 
 import os
-import time
 
+from .. import clock
 from ..errors import BuildFailed, DockerfileError, InvalidInput, StartFailed
 from ..oci import platform as platforms
 from ..oci.config import ImageConfig
@@ -163,7 +163,7 @@ class _Build:
                 self.states[stage.index] = self._stage(stage)
         state = self.states[target.index]
         if self.request.labels:
-            state.add_labels(self.request.labels, _now())
+            state.add_labels(self.request.labels, clock.now())
         image_id = self._image(state)
         unused = sorted(set(self.request.arguments) - self.used_arguments - PROXY_ARGUMENTS)
         if unused:
@@ -298,7 +298,7 @@ class _Build:
     def _instruction(self, state: State, stage: Stage, instruction: Instruction) -> None:
         try:
             if instruction.name in METADATA:
-                state.apply(instruction, _now())
+                state.apply(instruction, clock.now())
             elif instruction.name == "ARG":
                 self._arg(state, instruction)
             elif instruction.name == "RUN":
@@ -342,7 +342,7 @@ class _Build:
             shown.append(name if default is None else f"{name}={default}")
         # The value counts where it is used, not here.
         state.key = cache.step(state.key, "ARG", shown)
-        state.record(_now(), state.nop(f" ARG {' '.join(shown)}"), None)
+        state.record(clock.now(), state.nop(f" ARG {' '.join(shown)}"), None)
 
     def _run(self, state: State, instruction: Instruction) -> None:
         argv = state.command(instruction)
@@ -433,7 +433,7 @@ class _Build:
         return found
 
     def _commit(self, state: State, key: str, created_by: str, diff_id: str | None) -> None:
-        created = _now()
+        created = clock.now()
         state.record(created, created_by, diff_id)
         state.key = key
         self.say(f" ---> {self._add(state, key, created)[7:19]}\n")
@@ -451,7 +451,7 @@ class _Build:
         key = cache.final(state.key)
         found = self._known(state, key)
         if found is None:
-            return self._add(state, key, _now())
+            return self._add(state, key, clock.now())
         state.load(self.operations.config(found), found)
         return found
 
@@ -488,8 +488,3 @@ def _ignore_rules(context_fd: int, request: Request) -> Any:
         except FileNotFoundError:
             pass
     return ignore.parse(data.decode("utf-8", "surrogateescape")) if data else None
-
-
-def _now() -> str:
-    nanoseconds = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 10**9)) + f".{nanoseconds % 10**9:09d}Z"

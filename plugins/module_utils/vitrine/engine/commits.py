@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import os
-import time
 
+from .. import clock
 from .. import lightjson as json
 from ..linux.fs import lock
 from ..oci import reference as references
 from ..oci.document import dump
 from ..runtime import cgroups
-from ..supervise import clock
 from ..supervise.state import PAUSED
 from .paths import COMMITTING, Present
 from .spec import ContainerSpec
@@ -122,7 +121,7 @@ def _history_entry(
 ) -> dict[str, Any]:
     """The OCI history entry of a commit (image-spec, config.md)."""
     entry: dict[str, Any] = {
-        "created": clock.rfc3339(time.time_ns()),
+        "created": clock.now(),
         "created_by": " ".join(spec.command or config.get("Cmd") or ()),
     }
     given = {"author": author, "comment": message, "empty_layer": empty}

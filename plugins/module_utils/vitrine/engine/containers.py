@@ -118,7 +118,6 @@ class Containers:
         begun: supervise.launch.begin's monitor for it. Raises StartFailed (and its kinds), PortInUse, Conflict.
         """
         record = self.record(name)
-        self.engine.system.reconcile()
         with self.locked(record.id):
             if self._settled(record.id)["status"] in ALIVE:
                 return None

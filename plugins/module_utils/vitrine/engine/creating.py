@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 
+from .. import clock
 from .. import lightjson as json
 from ..linux.fs import lock, remove_tree, write_atomic
 from . import bundle, checks, inspect, parse
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 def new_id() -> str:
     """A container id: 64 random hex digits."""
     return os.urandom(32).hex()
-
-
-def now() -> str:
-    """This moment, RFC 3339 with nanoseconds, UTC."""
-    stamp = time.time_ns()
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(stamp // 10**9))}.{stamp % 10**9:09d}Z"
 
 
 def _locked_folder(paths: Paths) -> int:
@@ -95,7 +89,7 @@ def create(
             # as docker does: a new volume begins with what the image has at its place
             if "nocopy" not in mount.options:
                 store.layers.copy_from_root(root, mount.target, store.volumes.path(mount.source))
-        store.containers.create(container_id, name, image.id, spec.to_json(), created=now(), desired=desired)
+        store.containers.create(container_id, name, image.id, spec.to_json(), created=clock.now(), desired=desired)
         if doomed:
             os.unlink(f"{folder}/{DOOMED}")
     except BaseException:

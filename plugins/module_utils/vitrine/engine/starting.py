@@ -12,7 +12,6 @@ import os
 
 from .. import lightjson as json
 from ..errors import Conflict, InvalidInput
-from ..linux import process
 from ..linux.fs import write_atomic
 from ..network import files as network_files
 from ..network import plan as network_plan
@@ -232,10 +231,8 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
         "tty": spec.tty,
         "open_stdin": spec.interactive,
         "stdin_once": spec.interactive,
-        "stop_signal": bundle.stop_signal(spec, image),
         "auto_remove": spec.auto_remove,
         "cleanup_argv": _cleanup_command(engine, record.id) if spec.auto_remove else [],
-        "boot_id": process.boot_id(),
     }
 
 

@@ -53,9 +53,7 @@ def _all(root: str) -> dict[str, str]:
     result = {"namespaces": _outcome(_enter)}
     if result["namespaces"]:
         # Without namespaces of our own nothing may be tried: it would be done to the host.
-        return (
-            dict.fromkeys(("overlay", "bridge", "veth", "nf_tables"), "cannot be tried without namespaces") | result
-        )
+        return dict.fromkeys(("overlay", "bridge", "veth", "nf_tables"), "cannot be tried without namespaces") | result
     result["overlay"] = _outcome(lambda: _overlay(root))
     result["bridge"] = _outcome(_bridge)
     result["veth"] = _outcome(_veth)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from .clock import rfc3339
+from ..clock import rfc3339
 from .jsontext import quote
 
 TYPE_CHECKING = False

@@ -41,7 +41,7 @@ def read(
     tail: only the last so many entries. timestamps: each entry begins with its time and a space. A log that does not
     exist is empty; lines that are no entries (a monitor was killed while writing one) are skipped.
     """
-    from .clock import rfc3339
+    from ..clock import rfc3339
 
     first = "" if since is None else rfc3339(since)
     last = "" if until is None else rfc3339(until)

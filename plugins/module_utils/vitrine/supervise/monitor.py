@@ -19,10 +19,11 @@ import marshal
 import os
 import time
 
+from .. import clock
 from ..errors import Conflict, VitrineError
 from ..linux import fs, process
 from ..runtime import seal
-from . import clients, clock, logfile, loop, report, restart, state, streams, wire
+from . import clients, logfile, loop, report, restart, state, streams, wire
 from .run import Run
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from time import gmtime
+from time import gmtime, time_ns
 
 _cached = (-1, "")
 
@@ -18,3 +18,8 @@ def rfc3339(ns: int) -> str:
         t = gmtime(seconds)
         _cached = (seconds, f"{t[0]:04d}-{t[1]:02d}-{t[2]:02d}T{t[3]:02d}:{t[4]:02d}:{t[5]:02d}.")
     return f"{_cached[1]}{rest:09d}Z"
+
+
+def now() -> str:
+    """This moment, as rfc3339 writes it."""
+    return rfc3339(time_ns())
