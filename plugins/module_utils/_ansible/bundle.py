@@ -68,6 +68,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.serve  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.distributions  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.execs  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.inspect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.parse  # noqa: F401
@@ -101,6 +102,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.process  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.syscall  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.addresses  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.files  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.firewalls  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.inspect  # noqa: F401
@@ -108,7 +110,9 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.links  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.nftables  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.plan  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.pools  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.ports  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.resolver  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.rules  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.oci  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.oci.config  # noqa: F401
@@ -195,18 +199,25 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.write  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.leases  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.networks  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.rebuild  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.recover  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.redo  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.verify  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.volumes  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attach  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attendants  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.clients  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.health  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.journal  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.jsontext  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.launch  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.logfile  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.logs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.loop  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.monitor  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.place  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.probe  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.report  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.restart  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.run  # noqa: F401

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from ..engine import health as health_checks
 from ..engine import parse
 from ..engine.spec import ContainerSpec, Mount
 from ..errors import InvalidInput
@@ -37,6 +38,18 @@ CONTAINER_FLAGS = (
     option("env-file", value="FILE", many=True, help="Read environment variables from a file"),
     option("expose", value="PORT", many=True, help="Expose a port or a range of ports"),
     option("group-add", value="GROUP", many=True, help="Add a supplementary group"),
+    option("health-cmd", value="COMMAND", help="Command that tells by its exit code whether the container is healthy"),
+    option("health-interval", value="TIME", help="Time between two health checks, such as 30s"),
+    option(
+        "health-on-failure",
+        value="ACTION",
+        choices=health_checks.ACTIONS,
+        help="What to do when it becomes unhealthy: none, kill, restart, stop",
+    ),
+    option("health-retries", value="N", help="Failures in a row that make it unhealthy"),
+    option("health-start-interval", value="TIME", help="Time between two health checks in the start period"),
+    option("health-start-period", value="TIME", help="Time to start in, during which failures do not count"),
+    option("health-timeout", value="TIME", help="How long a health check may take"),
     option("hostname", "h", value="NAME", help="Host name inside"),
     switch("init", help="Run a small init that reaps processes and forwards signals"),
     switch("interactive", "i", help="Keep standard input open"),
@@ -54,6 +67,7 @@ CONTAINER_FLAGS = (
     option("network", value="MODE", help="Network: bridge, host, none, container:NAME"),
     option("net", value="MODE", help="The same as --network"),
     switch("oom-kill-disable", help="Do not kill processes when memory runs out"),
+    switch("no-healthcheck", help="Do without the image's health check"),
     option("oom-score-adj", value="N", help="Preference of the OOM killer, -1000 to 1000"),
     option("pid", value="MODE", help="PID namespace: host, container:NAME"),
     option("pids-limit", value="N", help="Limit of processes and threads; -1 is unlimited"),
@@ -146,6 +160,24 @@ def _limits(options: Options) -> dict[str, Any]:
     return result
 
 
+def _health(options: Options) -> dict[str, Any]:
+    """The fields that the flags of the health check mean."""
+    times = {
+        "Interval": options.health_interval,
+        "Timeout": options.health_timeout,
+        "StartPeriod": options.health_start_period,
+        "StartInterval": options.health_start_interval,
+    }
+    check = health_checks.described(options.health_cmd, times, _integer(options.health_retries, "health-retries"))
+    if options.no_healthcheck:
+        if check or options.health_cmd is not None:
+            raise InvalidInput(
+                "--no-healthcheck conflicts with --health-* options", hint="leave one out", value="--no-healthcheck"
+            )
+        check = {"Test": ["NONE"]}
+    return {"healthcheck": check or None, "health_on_failure": options.health_on_failure or ""}
+
+
 def container_spec(options: Options, image: str, command: list[str]) -> ContainerSpec:
     """The spec that the flags, the image and the command mean. Raises InvalidInput."""
     environment = [word for path in options.env_file for word in parse.env_file(path)] + parse.env(options.env)
@@ -200,5 +232,6 @@ def container_spec(options: Options, image: str, command: list[str]) -> Containe
         pid_mode=options.pid or "",
         ipc_mode=options.ipc or "",
         uts=options.uts or "",
+        **_health(options),
         **_limits(options),
     )

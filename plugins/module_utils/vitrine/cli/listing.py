@@ -11,6 +11,7 @@ import re
 import sys
 import time
 
+from ..engine import health
 from ..errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound, VitrineError
 from . import table
 from .flags import Command, Options, option, switch
@@ -30,7 +31,7 @@ COMMANDS = {
         "ps", "List containers", "ps",
         flags=(
             switch("all", "a", help="Show those that do not run, too"),
-            option("filter", "f", value="KEY=VALUE", many=True, help="Filter: name=, id=, status=, label=, ancestor="),
+            option("filter", "f", value="KEY=VALUE", many=True, help="Filter: name=, id=, status=, health=, label=, ..."),
             option("last", "n", value="N", help="Show the last N created, in any state"),
             switch("latest", "l", help="Show the latest created, in any state"),
             switch("quiet", "q", help="Only print ids"),
@@ -68,7 +69,7 @@ COMMANDS = {
 }  # fmt: skip
 
 
-_FILTERS = ("name", "id", "status", "label", "ancestor", "exited")
+_FILTERS = ("name", "id", "status", "label", "ancestor", "exited", "health")
 _STATES = ("created", "running", "paused", "restarting", "stopping", "exited", "dead", "removing")
 
 # -- ps -------------------------------------------------------------------------------------------------------------
@@ -79,7 +80,10 @@ def status_text(observed: dict[str, Any]) -> str:
     status = observed["status"]
     if status in ("running", "paused", "stopping"):
         up = f"Up {table.span(time.time() - (table.seconds_of(observed['started_at']) or time.time()))}"
-        return f"{up} (Paused)" if status == "paused" else up
+        if status == "paused":
+            return f"{up} (Paused)"
+        checked = health.status(observed)
+        return up if checked == "none" else f"{up} (health: starting)" if checked == "starting" else f"{up} ({checked})"
     if status == "created":
         return "Created"
     code = observed.get("exit_code")
@@ -108,6 +112,7 @@ def _matches(filters: list[tuple[str, str]], row: tuple[Any, Any, dict[str, Any]
             "ancestor": value in (spec.image, record.image_id) or spec.image.partition(":")[0] == value,
             "label": label in spec.labels and (not equals or spec.labels[label] == text),
             "exited": observed["status"] == "exited" and str(observed.get("exit_code")) == value,
+            "health": health.status(observed) == value,
         }
         wanted.setdefault(key, []).append(outcome[key])
     # as docker's: several values of one key are alternatives, but for labels
@@ -121,8 +126,9 @@ def _filters(words: list[str]) -> list[tuple[str, str]]:
             raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
         if key not in _FILTERS:
             raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(_FILTERS)}", value=key)
-        if key == "status" and value not in _STATES:
-            raise InvalidInput(f"invalid filter {word!r}", hint=f"use one of {', '.join(_STATES)}", value=value)
+        known = {"status": _STATES, "health": (*health.STATUSES, "none")}.get(key)
+        if known and value not in known:
+            raise InvalidInput(f"invalid filter {word!r}", hint=f"use one of {', '.join(known)}", value=value)
     return [(key, value) for key, _equals, value in pairs]
 
 

@@ -9,6 +9,7 @@ Pure functions. Users template on these shapes, so keys that docker always has a
 from __future__ import annotations
 
 from ..errors import InvalidInput
+from . import health
 from .bundle import DEFAULT_SHM, arguments, environment
 
 TYPE_CHECKING = False
@@ -24,9 +25,9 @@ def state(observed: dict[str, Any]) -> dict[str, Any]:
     """The "State" object. An exit code that nobody saw is null, never 0."""
     status = observed.get("status", "created")
     running = status in ("running", "paused", "stopping")
-    return {
+    shown = {
         "Status": "running" if status == "stopping" else status,
-        "Running": running,
+        "Running": running or status == "restarting",  # as docker's: it holds its name, its ports, its volumes
         "Paused": status == "paused",
         "Restarting": status == "restarting",
         "OOMKilled": bool(observed.get("oom_killed")),
@@ -37,6 +38,10 @@ def state(observed: dict[str, Any]) -> dict[str, Any]:
         "StartedAt": observed.get("started_at") or ZERO_TIME,
         "FinishedAt": (observed.get("finished_at") or ZERO_TIME) if not running else ZERO_TIME,
     }
+    checked = health.document({"status": status, **observed})
+    if checked is not None:
+        shown["Health"] = checked
+    return shown
 
 
 def _bindings(ports: list[list[Any]]) -> dict[str, list[dict[str, str]]]:
@@ -173,7 +178,7 @@ def _config(spec: ContainerSpec, image: dict[str, Any], hostname: str, exposed: 
         "StdinOnce": spec.interactive,
         "Env": environment(spec, image),
         "Cmd": list(spec.command) if spec.command is not None else image.get("Cmd"),
-        "Healthcheck": spec.healthcheck or image.get("Healthcheck"),
+        "Healthcheck": health.effective(spec, image),
         "Image": spec.image,
         "Volumes": {mount.target: {} for mount in spec.mounts if mount.type == "volume"} or image.get("Volumes"),
         "WorkingDir": spec.working_dir or image.get("WorkingDir") or "",
@@ -209,9 +214,10 @@ def container(
         words = list(spec.command or ())
     shown = state(observed)
     exposed = exposed_ports(spec, image)
-    network_settings = _network_settings(spec, network, shown["Running"], observed.get("ports") or [])
+    up = shown["Running"] and not shown["Restarting"]
+    network_settings = _network_settings(spec, network, up, observed.get("ports") or [])
     for port in exposed:
-        if shown["Running"]:
+        if up:
             network_settings["Ports"].setdefault(port, None)
     return {
         "Id": record.id,

@@ -124,6 +124,7 @@ class ContainerSpec(Record):
     uts: str = ""
     oom_score_adj: int | None = None
     healthcheck: dict[str, Any] | None = None
+    health_on_failure: str = ""
 
     def to_json(self) -> str:
         """Only what differs from the default is written: a spec of a few fields is a short text."""

@@ -17,7 +17,8 @@ from ..network import files as network_files
 from ..network import plan as network_plan
 from ..runtime import cgroups
 from ..runtime.plan import compile_spec
-from . import bundle, parse
+from . import bundle, health, parse
+from .containers import DEFAULT_STOP_TIMEOUT
 from .paths import Paths, hostname_of
 
 TYPE_CHECKING = False
@@ -228,6 +229,11 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
         "lock_path": f"{engine.settings.run_root}/network.lock",
         "log": log_request(engine, spec, paths),
         "restart": {"policy": spec.restart_policy, "max_retries": spec.restart_retries},
+        "health": health.request(spec, image),
+        "stop": (
+            bundle.stop_signal(spec, image),
+            DEFAULT_STOP_TIMEOUT if spec.stop_timeout is None else spec.stop_timeout,
+        ),
         "tty": spec.tty,
         "open_stdin": spec.interactive,
         "stdin_once": spec.interactive,

@@ -202,7 +202,7 @@ def _seek_lines(file: BinaryIO, count: int) -> int:
 
 def _follow(path: str, file: BinaryIO | None, alive: Callable[[], bool]) -> Iterator[bytes]:
     """Yield the lines of the newest file as they come, and of the files that replace it."""
-    watch = _Watch(os.path.dirname(path) or ".")
+    watch = Watch(os.path.dirname(path) or ".")
     part = b""
     try:
         while True:
@@ -260,7 +260,7 @@ def _newer(path: str, file: BinaryIO | None) -> BinaryIO | None:
     return chosen
 
 
-class _Watch:
+class Watch:
     """Sleeps until something happens in a folder (inotify(7)), or for the given time."""
 
     _EVENTS = 0x2 | 0x40 | 0x80 | 0x100 | 0x200  # IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 READ = select.POLLIN
 WRITE = select.POLLOUT
+_LONGEST = 0x7FFFFFFF  # ms that poll(2) takes: 24 days
 HANGUP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
@@ -38,7 +39,7 @@ class Loop:
 
     def turn(self, timeout_ms: int | None) -> None:
         """Wait for events, at most timeout_ms (None: for ever), and serve them."""
-        for fd, events in self._poll.poll(timeout_ms):
+        for fd, events in self._poll.poll(None if timeout_ms is None else min(timeout_ms, _LONGEST)):
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)

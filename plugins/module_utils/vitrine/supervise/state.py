@@ -5,7 +5,8 @@
 
 Fields: status ("created", "running", "paused", "restarting", "exited"), pid, start_time (clock ticks after boot),
 boot_id, monitor_pid, started_at, finished_at (RFC 3339 or ""), exit_code (128 + n for a signal; None when nobody saw
-the end), oom_killed, oom_kills, error, restart_count, ports, log_dropped (entries lost to a full disk).
+the end), oom_killed, oom_kills, error, restart_count, ports, log_dropped (entries lost to a full disk), health (as
+health.py keeps it; empty without a check).
 ``observe`` adds monitored and stop_requested, and corrects what a dead monitor can no longer write.
 """
 
@@ -28,6 +29,7 @@ STOP_REQUESTED = "stop-requested"
 PAUSED = "paused"
 INIT = "init"  # file of the run directory: "pid start_time" of the container's first process
 FALLBACK = "state.json"  # file of the run directory: the record that the disk did not take
+HEALTH = "health"  # file of the run directory: what is known of a running container's health
 _MONITOR_NAME = b"vitrine-monitor"  # as runtime.entry names the process of this module
 _FLOCK = "hhqqi"  # struct flock of every 64-bit Linux
 _UNSEEN = "its monitor died and nobody saw how the container ended"
@@ -52,6 +54,7 @@ def new(status: str = "created") -> dict[str, Any]:
         "restart_count": 0,
         "ports": [],
         "log_dropped": 0,
+        "health": {},
     }
 
 
@@ -101,9 +104,30 @@ def observe(path: str, run_dir: str) -> dict[str, Any]:
             state.update(status="running", pid=init[0], start_time=init[1], boot_id=process.boot_id(), error="")
     state["monitored"] = monitored
     state["stop_requested"] = os.path.exists(os.path.join(run_dir, STOP_REQUESTED))
-    if state["status"] == "running" and os.path.exists(os.path.join(run_dir, PAUSED)):
-        state["status"] = "paused"
+    if state["status"] == "running":
+        if state["health"]:
+            state["health"] = read_health(run_dir, state["pid"], state["start_time"]) or state["health"]
+        if os.path.exists(os.path.join(run_dir, PAUSED)):
+            state["status"] = "paused"
     return state
+
+
+def read_health(run_dir: str, pid: int, start_time: int) -> dict[str, Any] | None:
+    """Return what is known of the health of the life that began with this process; None when nothing is."""
+    try:
+        with open(os.path.join(run_dir, HEALTH), "rb") as file:
+            data = file.read(1 << 20)
+    except OSError:
+        return None
+    from .. import lightjson as json
+
+    try:
+        known = json.loads(data)
+        if known.pop("pid") == pid and known.pop("start_time") == start_time:
+            return {key: known[key] for key in ("status", "failing_streak", "log")}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        pass  # not written by us
+    return None
 
 
 def write_init(run_dir: str, pid: int, start_time: int) -> None:
