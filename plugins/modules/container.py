@@ -191,6 +191,62 @@ options:
     elements: str
     aliases:
       - group_add
+  health_on_failure:
+    description:
+      - What the engine does when the container becomes unhealthy - nothing with V(none), which is the rule; V(kill) it,
+        upon which O(restart_policy) decides; V(restart) it, whatever the policy; or V(stop) it for good.
+    type: str
+    choices:
+      - none
+      - kill
+      - restart
+      - stop
+    aliases:
+      - healthcheck_failure_action
+  healthcheck:
+    description:
+      - A command that is run in the container again and again to find out whether it is healthy. What is not given
+        comes from the image, and else is the default of docker.
+      - Times are texts such as V(1m30s), with the units V(h), V(m), V(s), V(ms) and V(us).
+    type: dict
+    suboptions:
+      interval:
+        description:
+          - Time from the end of a check to the next one, and from the start to the first; V(30s) by default.
+        type: str
+      retries:
+        description:
+          - How many failures in a row make the container unhealthy; 3 by default.
+        type: int
+      start_interval:
+        description:
+          - In place of O(healthcheck.interval) during O(healthcheck.start_period), until a check has succeeded;
+            V(5s) by default.
+        type: str
+      start_period:
+        description:
+          - Time that the container has to start. Failures in it do not count, until a check has succeeded.
+        type: str
+      test:
+        description:
+          - The command. A text is run by the shell of the image; a list begins with V(CMD) or V(CMD-SHELL).
+          - V([NONE]) switches the check of the image off.
+        type: raw
+      test_cli_compatible:
+        description:
+          - Without O(healthcheck.test), V(true) keeps the test of the image, as the command line does; V(false)
+            switches the check off.
+        type: bool
+        default: false
+      timeout:
+        description:
+          - Time after which a check is killed and has failed; V(30s) by default.
+        type: str
+  healthy_wait_timeout:
+    description:
+      - Seconds that O(state=healthy) waits at most; 0 or less waits for ever.
+    type: float
+    default: 300
   hostname:
     description:
       - The container's host name.
@@ -451,6 +507,9 @@ options:
   state:
     description:
       - V(absent) - a container of that name does not exist; one that runs is stopped first.
+      - V(healthy) - as V(started), and then the task waits until the health check of the container succeeds, at most
+        O(healthy_wait_timeout). A container without a health check counts as healthy. The task fails at once when the
+        container ends and is not started again.
       - V(present) - it exists with the configuration that the task gives. It is neither started nor stopped, but if
         it must be made anew, it is not running afterwards.
       - V(started) - it exists and runs.
@@ -459,6 +518,7 @@ options:
     default: started
     choices:
       - absent
+      - healthy
       - present
       - started
       - stopped
@@ -547,6 +607,20 @@ EXAMPLES = r"""
     detach: false
     cleanup: true
   register: report
+
+- name: Go on when the database answers
+  vitrine.engine.container:
+    name: database
+    image: postgres:16
+    env:
+      POSTGRES_HOST_AUTH_METHOD: trust
+    healthcheck:
+      test: pg_isready --username postgres
+      interval: 10s
+      start_period: 1m
+      start_interval: 500ms
+    state: healthy
+    healthy_wait_timeout: 120
 
 - name: Take an environment variable away
   vitrine.engine.container:

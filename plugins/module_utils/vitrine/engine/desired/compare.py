@@ -10,7 +10,7 @@ configuration and the engine's defaults. So "not said" equals "said what is the 
 from __future__ import annotations
 
 from ...record import Record
-from .. import parse
+from .. import health, parse
 from .normalise import ALWAYS_COMPARED
 from .options import CONTAINER
 
@@ -119,6 +119,15 @@ def _no_limit(value: int | None) -> int:
     return 0 if value is None or value < 0 else value
 
 
+def _healthcheck(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any]:
+    """Under the options' names. That nothing is checked is a value too: a task may want it."""
+    check = health.effective(spec, image) or {}
+    if check.get("Test") in (None, [], ["NONE"]):
+        check = {"Test": ["NONE"]}
+    names = {"StartPeriod": "start_period", "StartInterval": "start_interval"}
+    return {names.get(key, key.lower()): value for key, value in check.items() if value}
+
+
 VIEWS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "command": _command,
     "entrypoint": lambda spec, image: list(
@@ -129,6 +138,8 @@ VIEWS: dict[str, Callable[[Any, dict[str, Any]], Any]] = {
     "working_dir": lambda spec, image: (spec.working_dir or image.get("WorkingDir") or "/").rstrip("/") or "/",
     "labels": lambda spec, image: {**(image.get("Labels") or {}), **spec.labels},
     "domainname": lambda spec, _image: spec.domainname or "",
+    "healthcheck": _healthcheck,
+    "health_on_failure": lambda spec, _image: spec.health_on_failure or "none",
     "stop_signal": _signal,
     "log_driver": lambda spec, _image: spec.log_driver or "json-file",
     "published_ports": _ports,

@@ -214,6 +214,8 @@ def container(engine: Engine, request: Request) -> dict[str, Any]:
     steps = plan(desired, actual, image)
     if request.check or not steps.actions:
         result = _foreseen(steps, request)
+        if desired.state == "healthy" and not request.check:
+            return _until_healthy(engine, desired, request, result)
         if actual is not None and desired.state != "absent":
             result["container"] = engine.containers.inspect(actual.id)
         return result
@@ -231,6 +233,8 @@ def container(engine: Engine, request: Request) -> dict[str, Any]:
     finally:
         turn.end()
     result["actions"] = [show(action) for action in steps.actions]
+    if desired.state == "healthy":
+        return _until_healthy(engine, desired, request, result)
     return _finish(engine, desired, executor, result)
 
 
@@ -238,6 +242,22 @@ def _foreseen(steps: Plan, request: Request) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": steps.changed, "actions": [show(action) for action in steps.actions]}
     if request.diff:
         result["diff"] = steps.diff()
+    return result
+
+
+def _until_healthy(engine: Engine, desired: Desired, request: Request, result: dict[str, Any]) -> dict[str, Any]:
+    """Wait, without the turn: others may change the container meanwhile. Without a check it counts as healthy."""
+    from .. import health
+
+    try:
+        health.wait(engine, desired.name, ("healthy", "none"), desired.healthy_wait_timeout)
+        result["container"] = engine.containers.inspect(desired.name)
+    except VitrineError as error:
+        result.update(request.failure(error), changed=result["changed"])
+        try:
+            result["container"] = engine.containers.inspect(desired.name)
+        except ContainerNotFound:
+            pass  # which the message says
     return result
 
 

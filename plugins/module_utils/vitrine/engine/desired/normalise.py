@@ -9,7 +9,7 @@ import os
 
 from ...errors import InvalidInput
 from ...record import Record
-from .. import parse
+from .. import health, parse
 from ..spec import ContainerSpec, Mount
 from .options import CONTAINER, table
 
@@ -54,6 +54,7 @@ class Desired(Record):
     detach: bool = True
     cleanup: bool = False
     output_logs: bool = False
+    healthy_wait_timeout: float | None = None
     credentials: tuple[str, str] | None = None
 
 
@@ -190,6 +191,25 @@ def _tmpfs(value: list[str]) -> dict[str, str]:
     return dict(parse.tmpfs(text) for text in value)
 
 
+def _healthcheck(value: dict[str, Any]) -> dict[str, Any] | None:
+    """docker's object. As community.docker has it, options without a test switch the check off by default."""
+    test = value.get("test")
+    if test is not None and not isinstance(test, (str, list, tuple)):
+        raise InvalidInput(
+            f"healthcheck.test is {test!r}", hint="write a command line, or a list that begins with CMD", value=test
+        )
+    times = {
+        "Interval": value.get("interval"),
+        "Timeout": value.get("timeout"),
+        "StartPeriod": value.get("start_period"),
+        "StartInterval": value.get("start_interval"),
+    }
+    check = health.described(test, times, value.get("retries"))
+    if test or value.get("test_cli_compatible"):
+        return check or None
+    return {"Test": ["NONE"]}
+
+
 PARSERS: dict[str, Callable[..., Any]] = {
     "words": _words,
     "text": str,
@@ -201,6 +221,7 @@ PARSERS: dict[str, Callable[..., Any]] = {
     "addresses": _addresses,
     "hosts": _hosts,
     "exposed": _exposed,
+    "healthcheck": _healthcheck,
     "tmpfs": _tmpfs,
     "size": parse.size,
     "memory_swap": parse.memory_swap,
@@ -337,6 +358,13 @@ def container(params: dict[str, Any]) -> Desired:
     if fields.get("network_mode") == "default":
         fields["network_mode"] = "bridge"
     volume_targets, mount_targets = _merged(params, fields)
+    patience = params["healthy_wait_timeout"]
+    if params["state"] == "healthy" and not params["detach"]:
+        raise InvalidInput(
+            "state=healthy waits while the container runs, detach=false until it has ended",
+            hint="leave one of them out",
+            value="healthy",
+        )
     if flags["kill_signal"]:
         parse.signal(flags["kill_signal"])
     return Desired(
@@ -349,6 +377,7 @@ def container(params: dict[str, Any]) -> Desired:
         mount_targets=mount_targets,
         pull=_pull(params["pull"]),
         pull_check_mode_behavior=params["pull_check_mode_behavior"],
+        healthy_wait_timeout=patience if patience > 0 else None,
         credentials=credentials(params),
         **flags,
     )

@@ -72,7 +72,8 @@ CREDENTIALS = (
 CONTAINER = (
     # who and in which state
     Option("name", required=True),
-    Option("state", default="started", choices=("absent", "present", "started", "stopped")),
+    Option("state", default="started", choices=("absent", "healthy", "present", "started", "stopped")),
+    Option("healthy_wait_timeout", "float", default=300),
     Option("recreate", "bool", default=False),
     Option("restart", "bool", default=False, aliases=("force_restart",)),
     Option("force_kill", "bool", default=False, aliases=("forcekill",)),
@@ -104,6 +105,27 @@ CONTAINER = (
     Option("interactive", "bool", compare="value"),
     Option("restart_policy", choices=("no", "on-failure", "always", "unless-stopped"), compare="value", update=True),
     Option("restart_retries", "int", compare="value", update=True),
+    Option(
+        "healthcheck",
+        "dict",
+        compare="dict",
+        parse="healthcheck",
+        suboptions=(
+            Option("test", "raw"),
+            Option("test_cli_compatible", "bool", default=False),
+            Option("interval"),
+            Option("timeout"),
+            Option("start_period"),
+            Option("start_interval"),
+            Option("retries", "int"),
+        ),
+    ),
+    Option(
+        "health_on_failure",
+        choices=("none", "kill", "restart", "stop"),
+        aliases=("healthcheck_failure_action",),
+        compare="value",
+    ),
     Option("stop_signal", compare="value", parse="signal"),
     Option("stop_timeout", "int", compare="value", mode="ignore"),
     Option("auto_remove", "bool", aliases=("rm",), compare="value"),

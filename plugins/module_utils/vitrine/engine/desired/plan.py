@@ -164,7 +164,7 @@ def _run_state(
     """Start, restart or stop. An action's container is its name where it is yet to be made."""
     target = actual.id if actual is not None and not fresh else desired.name
     was = actual is not None and actual.running
-    if desired.state == "started":
+    if desired.state in ("started", "healthy"):
         if not running:
             return [Action("start", {"started": target})], [] if was else [Difference("running", True, False)]
         if desired.restart:
