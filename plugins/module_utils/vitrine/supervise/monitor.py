@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import _signal
 import _socket
-import marshal
 import os
 import time
 
 from .. import clock
-from ..errors import Conflict, VitrineError
-from ..linux import fs, process
+from ..errors import Conflict
+from ..linux import process
 from ..runtime import seal
 from . import clients, logfile, loop, report, restart, state, streams, wire
+from .attendants import Attendants
+from .place import Place, Shield
 from .run import Run
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _QUIET_NS = 1_000_000_000  # a piece of a line is logged as it is when nothing follows it for so long
 # Who ends the session or shuts the host down means the container, not us.
 _IGNORED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGQUIT, _signal.SIGTSTP)
-_LEAVE_SECONDS = 5.0
+_STOP = (_signal.SIGTERM, 10)  # signal and seconds of grace, where the request names none
 _STUCK_MS = 500  # how often to look whether a client that the container waits for takes anything
 
 
@@ -46,7 +47,7 @@ def main() -> int:
     from ..runtime import cgroups, start  # noqa: F401 - while the request is still being made up
 
     request: Any = seal.request()
-    return Monitor(request).run()
+    return Monitor(request).main()
 
 
 class Monitor:
@@ -61,21 +62,23 @@ class Monitor:
         self._state = state.new()
         self._state.update(request.get("state") or {})
         self._state.update(boot_id=process.boot_id(), monitor_pid=os.getpid(), error="")
-        self._run: Run | None = None
-        self._ports: list[int] = []
+        self.run: Run | None = None
+        self._place = Place(request, self._state)
+        self._attendants = Attendants(request, self._loop, self)
         self._window = request.get("window")
-        self._oom_score_adj = b""
-        self._lock = -1
+        self._shield = Shield()
         self._stage = "monitor"
         self._started_ns = 0
         self._flush_at = 0
         self._restart_at = 0
         self._delay_ms = 0
+        self._kill_at = 0
+        self._again = False
         self._leaving = False
         self._congested = False
         self._look_ms: int | None = None
 
-    def run(self) -> int:
+    def main(self) -> int:
         """Do it all; return the process's exit status."""
         try:
             self._begin()
@@ -84,7 +87,7 @@ class Monitor:
             return 1
         report.send(wire.STATUS_FD, "started", {name: self._state[name] for name in ("pid", "start_time", "ports")})
         os.close(wire.STATUS_FD)
-        if (self._request["restart"] or {}).get("policy", "no") in ("", "no"):
+        if (self._request["restart"] or {}).get("policy", "no") in ("", "no") and not self._request.get("health"):
             self._request["plan"] = None  # it will not be started again by us
         while not self._leaving:
             self._turn()
@@ -95,8 +98,7 @@ class Monitor:
     def _begin(self) -> None:
         request = self._request
         run_dir = request["run_dir"]
-        self._lock = take_lock(run_dir)
-        if self._lock < 0:
+        if not self._place.take():
             raise Conflict("the container runs already", hint="stop it first", value=request["id"])
         self._stage = "log"
         self._log = make_log(request["log"])
@@ -107,101 +109,89 @@ class Monitor:
         adopted = request.get("adopt")
         if request["network"]:
             self._stage = "network"
-            self._hold_ports(adopting=bool(adopted))
+            self._place.hold_ports(adopting=bool(adopted))
         self._stage = "monitor"
-        self._save()
+        self._place.save()
         if adopted:
             self._adopt(*adopted)
         else:
             self._start()
 
-    def _save(self) -> None:
-        """Keep the request, with the ports that were chosen, for a monitor that may have to replace this one."""
-        kept = {name: value for name, value in self._request.items() if name not in ("adopt", "state", "attached")}
-        path = os.path.join(self._request["run_dir"], wire.SAVED)
-        fs.write_atomic(path, marshal.dumps(kept), durable=False)
-
-    def _hold_ports(self, *, adopting: bool) -> None:
-        from ..network import ports
-
-        network = self._request["network"]
-        try:
-            self._ports, network["ports"] = ports.hold_ports(network)
-        except VitrineError:
-            if not adopting:
-                raise  # for a container that runs already somebody else's socket is no reason to go without a monitor
-        self._state["ports"] = network["ports"]
-
     def _start(self) -> None:
-        self._unprotect()
+        self._shield.lower()
+        self._state["error"] = ""
         if self._window:
             self._request["plan"]["process"]["console_size"] = self._window
-        self._run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
+        self.run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
         try:
-            run.start()
+            run.start(lambda: self._attendants.begin(run))
+        except BaseException:
+            self._attendants.end()
+            raise
         finally:
             self._stage = run.stage
-            self._protect()
+            self._shield.raise_()
         self._started_ns = time.time_ns()
         self._state.update(
-            status="running",
-            pid=run.pid,
-            start_time=run.start_time,
-            started_at=clock.rfc3339(self._started_ns),
-            finished_at="",
-            exit_code=0,
-            oom_killed=False,
-            oom_kills=0,
-            error="",
+            started_at=clock.rfc3339(self._started_ns), finished_at="", exit_code=0, oom_killed=False, oom_kills=0
         )
+        self._runs(run)
+
+    def _runs(self, run: Run) -> None:
+        self._state.update(status="running", pid=run.pid, start_time=run.start_time)
         self._look_ms = run.watch_end(self._init_ended)
         self._clients.pause_stdin(False)
-        self._write_state()
+        self._place.write_state()
 
     def _adopt(self, pid: int, start_time: int) -> None:
         self._stage = "adopt"
-        self._run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
+        self.run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
         run.adopt(pid, start_time)
-        self._protect()
+        self._shield.raise_()
+        self._attendants.begin(run)
         self._started_ns = time.time_ns()
-        self._state.update(status="running", pid=pid, start_time=start_time, exit_code=0, finished_at="")
+        self._state.update(exit_code=0, finished_at="")
         if not self._state["started_at"]:
             self._state["started_at"] = clock.rfc3339(self._started_ns)
-        self._look_ms = run.watch_end(self._init_ended)
-        self._clients.pause_stdin(False)
-        self._write_state()
+        self._runs(run)
 
     def _give_up(self, error: Exception) -> None:
         """Undo what there is, record why, tell the client."""
-        fields = report.describe(error, self._run.stage if self._run is not None else self._stage)
+        fields = report.describe(error, self.run.stage if self.run is not None else self._stage)
         undone = False
-        if self._lock >= 0:  # else another monitor lives: everything here is its own
-            self._release_ports()
+        if self._place.held:  # else another monitor lives: everything here is its own
+            self._place.release_ports()
             self._log.close(time.time_ns(), durable=False)
             if self._request.get("adopt"):
-                os.close(self._lock)  # the container may be alive: all that it has stays
+                self._place.drop_lock()  # the container may be alive: all that it has stays
             else:
                 self._state.update(status="created", pid=0, exit_code=report.exit_code(fields), error=fields["message"])
-                self._write_state()
-                self._let_go()
+                self._place.write_state()
+                self._place.let_go()
                 undone = True
         report.send(wire.STATUS_FD, "error", fields)
         os.close(wire.STATUS_FD)
         self._clients.close()
         if undone:
-            self._forget_host()
+            self._place.forget_host()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
     def _turn(self) -> None:
         self._loop.turn(self._timeout())
-        run = self._run
+        run = self.run
         if run is not None:
             if self._look_ms is not None and run.ended:
                 self._init_ended()
             self._congested = self._clients.congested()
             run.pause_output(self._congested)
         now = time.monotonic_ns()
+        if 0 < self._attendants.next_ns <= now:
+            self._attendants.due(now)
+        if self._kill_at and now >= self._kill_at:
+            self._kill_at = 0
+            if self.run is not None:
+                self.run.kill()
         if self._flush_at and now >= self._flush_at:
             self._flush_at = 0
             self._log.flush(time.time_ns())
@@ -210,11 +200,11 @@ class Monitor:
 
     def _timeout(self) -> int | None:
         """Return ms to the next thing to do; None, which is the rule: sleep until something happens."""
-        times = [at for at in (self._flush_at, self._restart_at) if at]
+        times = [at for at in (self._flush_at, self._restart_at, self._kill_at, self._attendants.next_ns) if at]
         timeout = max(0, (min(times) - time.monotonic_ns()) // 1_000_000 + 1) if times else None
         if self._congested:
             timeout = _STUCK_MS if timeout is None else min(timeout, _STUCK_MS)
-        if self._run is not None and self._look_ms is not None:
+        if self.run is not None and self._look_ms is not None:
             timeout = self._look_ms if timeout is None else min(timeout, self._look_ms)
         return timeout
 
@@ -225,7 +215,7 @@ class Monitor:
 
     def _packet(self, packet: bytes) -> None:
         kind = packet[0]
-        run = self._run
+        run = self.run
         if kind == wire.STOP:
             if self._restart_at:
                 self._stay_down()
@@ -245,12 +235,36 @@ class Monitor:
         elif kind == wire.SIGNAL and len(packet) == 2:
             run.signal(packet[1])
 
+    # -- what attendants may ask --------------------------------------------------------------------------------------
+
+    def note(self, **fields: Any) -> None:
+        """Keep fields of the container's record (state.new has them all); they are on disk when this returns."""
+        self._state.update(fields)
+        if self._state["status"] == "running":  # else the record is written soon, with them
+            self._place.write_state()
+
+    def happened(self, action: str, **attributes: str) -> None:
+        """Enter an event into the container's journal."""
+        self._place.journal(action, attributes)
+
+    def stop(self, *, again: bool) -> None:
+        """End this run as a user's stop does, with grace. again: start anew then, whatever the policy; else stay."""
+        if self.run is None:
+            return
+        self._again = again
+        if not again:
+            state.set_flag(self._request["run_dir"], state.STOP_REQUESTED, True)
+        signum, seconds = self._request.get("stop") or _STOP
+        self._kill_at = time.monotonic_ns() + max(0, seconds) * 1_000_000_000 if seconds >= 0 else 0
+        self.run.signal(signum)
+
     # -- the end of a run ---------------------------------------------------------------------------------------------
 
     def _init_ended(self) -> None:
-        run = self._run
+        run = self.run
         if run is None:
             return
+        self._attendants.end()
         run.drain()  # clients get what there is, although a code that is not for us to collect may take a moment
         code = run.reap()
         run.kill_rest()
@@ -258,7 +272,7 @@ class Monitor:
         run.close_streams()
         now = time.time_ns()
         self._log.flush(now)
-        self._flush_at = 0
+        self._flush_at = self._kill_at = 0
         kills = run.oom_kills()
         again = self._restarts(code)
         self._state.update(
@@ -271,12 +285,13 @@ class Monitor:
             oom_killed=kills > 0,
             log_dropped=self._log.dropped,
         )
-        self._run = None
+        self.run = None
         self._congested = False
         if not again:
-            self._release_ports()
+            self._place.release_ports()
             self._log.close(now, durable=False)
-        self._write_state(durable=not again and not self._request["auto_remove"])
+        self._place.write_state(durable=not again and not self._request["auto_remove"])
+        self._place.refresh_network()
         run.disconnect()
         self._clients.exited(wire.exit_packet(code, kills > 0))
         run.undo()
@@ -287,39 +302,37 @@ class Monitor:
             self._leaving = True
 
     def _restarts(self, code: int | None) -> bool:
+        if self._again:
+            self._again = False
+            return not self._place.stop_requested
         policy = self._request["restart"] or {}
         return restart.decide(
             policy.get("policy", "no"),
             policy.get("max_retries", 0),
             exit_code=code,
             restarts=self._state["restart_count"],
-            stop_requested=self._stop_requested,
+            stop_requested=self._place.stop_requested,
         )
-
-    @property
-    def _stop_requested(self) -> bool:
-        """A container whose folder somebody took away is not wanted either."""
-        run_dir = self._request["run_dir"]
-        return os.path.exists(os.path.join(run_dir, state.STOP_REQUESTED)) or not os.path.isdir(run_dir)
 
     def _restart(self) -> None:
         self._restart_at = 0
-        if self._stop_requested:
+        if self._place.stop_requested:
             self._stay_down()
             return
         self._state["restart_count"] += 1
+        self._place.refresh_network()
         self._clients.running()
         try:
             self._start()
         except Exception as error:  # noqa: BLE001 - as a run that failed: the policy decides what comes now
             fields = report.describe(error, self._stage)
             code = report.exit_code(fields)
-            self._run = None
+            self.run = None
             self._state.update(status="restarting", pid=0, exit_code=code, error=fields["message"])
             if self._restarts(code):
                 self._delay_ms = restart.next_delay(self._delay_ms, 0)
                 self._restart_at = time.monotonic_ns() + self._delay_ms * 1_000_000
-                self._write_state()
+                self._place.write_state()
             else:
                 self._stay_down()
 
@@ -327,9 +340,9 @@ class Monitor:
         """End while waiting for a restart, with the last run's exit code."""
         self._restart_at = 0
         self._state["status"] = "exited"
-        self._release_ports()
+        self._place.release_ports()
         self._log.close(time.time_ns(), durable=False)
-        self._write_state(durable=True)
+        self._place.write_state(durable=True)
         self._clients.exited(wire.exit_packet(self._state["exit_code"], self._state["oom_killed"]))
         self._leaving = True
 
@@ -337,8 +350,8 @@ class Monitor:
 
     def _leave(self) -> int:
         """Let clients take what they still have to get, then end; auto_remove: by becoming the command that removes."""
-        self._let_go()
-        self._forget_host()
+        self._place.let_go()
+        self._place.forget_host()
         attended = self._clients.attended
         self._clients.drop_idle()
         while self._clients.unsent():
@@ -346,7 +359,7 @@ class Monitor:
         cleanup = self._request.get("cleanup_argv")
         self._clients.close()
         if self._request["auto_remove"] and cleanup and not attended:
-            self._unprotect()
+            self._shield.lower()
             for number in _IGNORED:
                 _signal.signal(number, _signal.SIG_DFL)
             try:
@@ -354,73 +367,6 @@ class Monitor:
             except OSError:
                 return 1
         return 0
-
-    def _let_go(self) -> None:
-        """Be the container's monitor no longer."""
-        run_dir = self._request["run_dir"]
-        for name in (wire.SOCKET, state.INIT, wire.SAVED):
-            try:
-                os.unlink(os.path.join(run_dir, name))
-            except OSError:
-                pass
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
-
-    def _forget_host(self) -> None:
-        """Give back what belongs to all containers, if this was the last one. The lock went first: of two monitors
-        that leave at once, at least one sees no other."""
-        network = self._request["network"]
-        if network:
-            from ..network import links
-
-            run_dir = self._request["run_dir"]
-            try:
-                links.teardown_if_idle(network, lambda: others_live(run_dir), self._request["lock_path"])
-            except Exception:  # noqa: BLE001 - the next command sweeps
-                pass
-
-    def _release_ports(self) -> None:
-        for fd in self._ports:
-            os.close(fd)
-        self._ports.clear()
-
-    def _write_state(self, *, durable: bool = False) -> None:
-        """Record the state. When the disk takes nothing, the run directory (in memory) keeps it for observe()."""
-        fallback = os.path.join(self._request["run_dir"], state.FALLBACK)
-        try:
-            state.write(self._request["state_path"], self._state, durable=durable)
-            os.unlink(fallback)
-        except FileNotFoundError:
-            pass  # the rule: there is no fallback to forget (or the container's folder is gone already)
-        except OSError:
-            try:
-                state.write(fallback, self._state, durable=False)
-            except OSError:
-                pass  # observe() will say that nobody saw the end
-
-    # -- the kernel's hunger ------------------------------------------------------------------------------------------
-
-    def _protect(self) -> None:
-        """Be the last that the kernel kills for memory: without a monitor nobody tells of the container's end."""
-        if not self._oom_score_adj:
-            self._oom_score_adj = _read_adj()
-        _write_adj(b"-999")
-
-    def _unprotect(self) -> None:
-        """Children inherit the value: the container gets the one that we came with."""
-        if self._oom_score_adj:
-            _write_adj(self._oom_score_adj)
-
-
-def take_lock(run_dir: str) -> int:
-    """Become the monitor; -1 when there is one. The last one may still be cleaning up after the end it recorded."""
-    end = time.monotonic() + _LEAVE_SECONDS
-    while True:
-        fd = state.take_lock(run_dir)
-        if fd >= 0 or state.living_init(run_dir) is not None or time.monotonic() > end:
-            return fd
-        time.sleep(0.005)
 
 
 def make_log(options: dict[str, Any]) -> Any:
@@ -430,29 +376,3 @@ def make_log(options: dict[str, Any]) -> Any:
         return logfile.NoLog()
     file = logfile.RotatingFile(options["path"], options.get("max_size") or 0, options.get("max_file") or 1)
     return logfile.LineLog(file, logfile.FORMATS[driver])
-
-
-def others_live(run_dir: str) -> bool:
-    """Whether another container of this engine root runs: one with a monitor, or one that lost it."""
-    run_root, own = os.path.split(run_dir)
-    for name in os.listdir(run_root):
-        folder = os.path.join(run_root, name)
-        if name != own and (state.monitor_alive(folder) or state.living_init(folder) is not None):
-            return True
-    return False
-
-
-def _read_adj() -> bytes:
-    try:
-        with open("/proc/self/oom_score_adj", "rb", buffering=0) as file:
-            return file.read(16) or b"0"
-    except OSError:
-        return b"0"
-
-
-def _write_adj(value: bytes) -> None:
-    try:
-        with open("/proc/self/oom_score_adj", "wb", buffering=0) as file:
-            file.write(value)
-    except OSError:
-        pass  # lowering it is a privilege that an engine inside a container may lack

@@ -57,15 +57,18 @@ class Run:
 
     # -- beginning ----------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Make everything and execute the command. Raises what a step raised, after undoing the steps before it."""
+    def start(self, ready: Callable[[], None]) -> None:
+        """Make everything and execute the command. Raises what a step raised, after undoing the steps before it.
+
+        ready is called when all is made, network included, and the command is about to be executed.
+        """
         try:
-            self._start()
+            self._start(ready)
         except BaseException:
             self.undo()
             raise
 
-    def _start(self) -> None:
+    def _start(self, ready: Callable[[], None]) -> None:
         from ..runtime import cgroups, start
 
         request = self._request
@@ -97,12 +100,15 @@ class Run:
                     init.prepare()  # an init that ended before it could be wired says itself why
                     raise
             self.stage = "process"
+            self.pid, self.start_time = init.pid, init.start_time
+            ready()
             init.proceed()
         except BaseException:
             init.abort()
+            self.pid = 0
             raise
         self._child = True
-        self.pid, self.start_time, self.pidfd = init.pid, init.start_time, init.pidfd
+        self.pidfd = init.pidfd
         if request["tty"]:
             self._open_console(init.console_fd)
 
@@ -221,6 +227,14 @@ class Run:
         if status is None:
             return None
         return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+    def kill(self) -> None:
+        """Kill all of the container, frozen or not."""
+        from ..runtime import cgroups
+
+        self.signal(_signal.SIGKILL)
+        if self._request["cgroup"]:
+            cgroups.kill(self._request["cgroup"])
 
     def kill_rest(self) -> None:
         """Kill what is left of the container: with a process namespace of its own that is nothing."""
