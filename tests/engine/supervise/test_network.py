@@ -12,7 +12,7 @@ import pytest
 
 from vitrine import errors
 from vitrine.network import plan as network_plan
-from vitrine.supervise import launch
+from vitrine.supervise import launch, restart
 
 from .conftest import until
 
@@ -109,7 +109,7 @@ def test_the_bridge_stays_for_a_container_without_monitor_and_ports_are_held_aga
     other.ended()
     assert bridge_there(box)
     known = box.state
-    box.launched = launch.adopt(launch.saved_request(box.run_dir), known["pid"], known["start_time"])
+    box.launched = launch.adopt(restart.saved(box.run_dir), known["pid"], known["start_time"])
     with socket.socket() as sock, pytest.raises(OSError):
         sock.bind(("127.0.0.1", port))
     box.stop(timeout=0)

@@ -19,7 +19,7 @@ import time
 import pytest
 
 from vitrine.linux import process
-from vitrine.supervise import attach, launch, state, stop, wire
+from vitrine.supervise import attach, launch, restart, state, stop, wire
 
 from .conftest import until
 
@@ -271,7 +271,7 @@ def kill_monitor(box):
 def adopt(box):
     known = box.state
     assert (known["status"], known["monitored"]) == ("running", False)
-    request = launch.saved_request(box.run_dir)
+    request = restart.saved(box.run_dir)
     box.launched = launch.adopt(request, known["pid"], known["start_time"])
 
 

@@ -31,7 +31,7 @@ COMMANDS = {
         "ps", "List containers", "ps",
         flags=(
             switch("all", "a", help="Show those that do not run, too"),
-            option("filter", "f", value="KEY=VALUE", many=True, help="Filter: name=, id=, status=, health=, label=, ..."),
+            option("filter", "f", value="KEY=VALUE", many=True, help="Filter: name=, id=, status=, health=, label="),
             option("last", "n", value="N", help="Show the last N created, in any state"),
             switch("latest", "l", help="Show the latest created, in any state"),
             switch("quiet", "q", help="Only print ids"),

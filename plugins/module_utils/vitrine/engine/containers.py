@@ -16,6 +16,7 @@ from .. import lightjson as json
 from ..errors import Conflict, ContainerNotFound, DiskFull, InvalidInput, StartFailed, VitrineError
 from ..linux.fs import lock, remove_tree, write_atomic
 from ..runtime import cgroups
+from ..supervise import restart
 from ..supervise import state as states
 from .paths import ATTENDED, DOOMED, OWNER, REMOVED, Paths, hostname_of
 from .spec import ContainerSpec
@@ -356,10 +357,18 @@ class Containers:
         record = self.record(name)
         with self.locked(record.id):
             spec = ContainerSpec.from_json(record.spec).replace(**limits)
+            if spec.auto_remove and spec.restart_policy != "no":
+                raise Conflict(
+                    f"the restart policy of container {record.name!r} cannot be changed: it is removed when it ends",
+                    hint="create it without --rm",
+                    value=spec.restart_policy,
+                )
             resources = bundle.resources(spec, bundle.device_nodes(spec))
             if self.observe(record.id)["status"] in ("running", "paused"):
                 cgroups.update(self.cgroup(record.id), resources)
             self.engine.store.containers.update(record.id, spec=spec.to_json())
+            if {"restart_policy", "restart_retries"} & set(limits):
+                restart.change(Paths(self.engine, record.id).run, spec.restart_policy, spec.restart_retries)
             return spec
 
     # -- logs ---------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ class System:
     def _adopt(self, container_id: str, observed: dict[str, Any]) -> None:
         from ..supervise import launch
 
-        request = launch.saved_request(Paths(self.engine, container_id).run)
+        request = restart.saved(Paths(self.engine, container_id).run)
         if request is None:  # another version of Python wrote it: make it again from the record
             from .starting import prepare
 
@@ -275,11 +275,21 @@ class System:
         """{"host": [Finding], "store": [what is wrong, in words], "reconciled": [what was put right, in words]}."""
         from .. import host
 
+        mended = self._mend() if repair else []
         return {
             "host": host.check(self.engine.settings.root),
-            "reconciled": self.reconcile(),
+            "reconciled": mended + self.reconcile(),
             "store": self.engine.store.verify(repair=repair),
         }
+
+    def _mend(self) -> list[str]:
+        """Before anything looks into the index: make a damaged one anew."""
+        from ..store import Store
+
+        if os.geteuid() != 0:
+            return []  # told by whatever opens the store
+        with Store(self.engine.settings.root) as store:
+            return store.mend()
 
     def explained(self, error: StartFailed, *, release: str | None = None) -> VitrineError:
         """What to raise for a start that failed: what the host lacks, as check() says it, if that may be why.
@@ -308,10 +318,7 @@ class System:
             if spec.auto_remove and self.engine.containers.observe(record.id)["status"] == "exited":
                 self._try([], self._remove_self, record.id)
                 continue
-            wanted = spec.restart_policy == "always" or (
-                record.desired == "running" and spec.restart_policy in ("unless-stopped", "on-failure")
-            )
-            if not wanted or not record.desired:
+            if not record.desired or not self._wanted_at_boot(record, spec):
                 continue
             try:
                 if self.engine.containers.start(record.id) is not None:
@@ -319,6 +326,16 @@ class System:
             except VitrineError as error:
                 result.append((record.name, str(error)))
         return result
+
+    def _wanted_at_boot(self, record: Any, spec: ContainerSpec) -> bool:
+        observed = self.engine.containers.observe(record.id)
+        return restart.at_boot(
+            spec.restart_policy,
+            spec.restart_retries,
+            exit_code=observed["exit_code"],
+            restarts=observed["restart_count"],
+            wanted=record.desired == "running",
+        )
 
     def _remove_self(self, container_id: str) -> list[str]:
         self.engine.containers.remove(container_id, volumes=True)

@@ -11,7 +11,9 @@ A request is a dict of plain values (marshal takes it):
     cgroup        plan of runtime.cgroups.compile, or None
     network       plan of network.plan, or None; lock_path: the lock of the host's side of networks
     log           {"driver": "json-file" | "k8s-file" | "none", "path", "max_size": bytes (0: no limit), "max_file"}
-    restart       {"policy", "max_retries"}; restart_count: how often it was restarted already
+    restart       {"policy", "max_retries"} (see restart.change)
+    health        see health.py, or None
+    stop          (signal, seconds of grace; -1: for ever) when the monitor itself ends the container
     tty, open_stdin, stdin_once, auto_remove: bools
     window        (rows, columns) of a terminal, or None
     cleanup_argv  what to execute when an auto_remove container has ended and no client is there to do it, or None
@@ -19,12 +21,10 @@ A request is a dict of plain values (marshal takes it):
 
 from __future__ import annotations
 
-import marshal
 import os
 import select
 
 from ..errors import StartFailed
-from ..linux import fs
 from ..record import Record
 from ..runtime import seal
 from . import report, state, wire
@@ -143,14 +143,6 @@ def adopt(request: dict[str, Any], pid: int, start_time: int, *, status_timeout:
     if request["network"] and known["ports"]:
         adopted["network"] = dict(request["network"], ports=known["ports"])  # as they came out, not as they were asked
     return begin(attach=False).give(adopted, status_timeout)
-
-
-def saved_request(run_dir: str) -> dict[str, Any] | None:
-    """Return the request that a container was last launched with, for adopt(); None when it cannot be read."""
-    try:
-        return marshal.loads(fs.read_file(os.path.join(run_dir, wire.SAVED), 16 << 20))
-    except (OSError, ValueError, EOFError, TypeError):
-        return None  # none yet, or written by another version of Python
 
 
 def _await_status(fd: int, monitor: int, timeout: float | None) -> dict[str, Any]:

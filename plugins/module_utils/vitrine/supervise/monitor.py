@@ -274,7 +274,7 @@ class Monitor:
         self._log.flush(now)
         self._flush_at = self._kill_at = 0
         kills = run.oom_kills()
-        again = self._restarts(code)
+        asked, again = self._again, self._restarts(code)
         self._state.update(
             status="restarting" if again else "exited",
             pid=0,
@@ -296,7 +296,7 @@ class Monitor:
         self._clients.exited(wire.exit_packet(code, kills > 0))
         run.undo()
         if again:
-            self._delay_ms = restart.next_delay(self._delay_ms, (now - self._started_ns) / 1e9)
+            self._delay_ms = 0 if asked else restart.next_delay(self._delay_ms, (now - self._started_ns) / 1e9)
             self._restart_at = time.monotonic_ns() + self._delay_ms * 1_000_000
         else:
             self._leaving = True
@@ -305,6 +305,7 @@ class Monitor:
         if self._again:
             self._again = False
             return not self._place.stop_requested
+        self._place.refresh_policy()
         policy = self._request["restart"] or {}
         return restart.decide(
             policy.get("policy", "no"),

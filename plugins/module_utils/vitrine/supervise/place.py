@@ -14,7 +14,7 @@ import time
 
 from ..errors import VitrineError
 from ..linux import fs
-from . import state, wire
+from . import restart, state, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,13 @@ class Place:
         kept = {name: value for name, value in self._request.items() if name not in _NOT_KEPT}
         path = os.path.join(self._request["run_dir"], wire.SAVED)
         fs.write_atomic(path, marshal.dumps(kept), durable=False)
+
+    def refresh_policy(self) -> None:
+        """Take the restart policy as it is wanted by now, and what a restart needs (restart.change)."""
+        kept = restart.saved(self._request["run_dir"])
+        if kept is not None:
+            self._request["restart"] = kept["restart"]
+            self._request["plan"] = self._request["plan"] or kept["plan"]
 
     # -- network ------------------------------------------------------------------------------------------------------
 
