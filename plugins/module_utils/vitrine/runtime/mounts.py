@@ -339,7 +339,9 @@ class Executor:
         if self._empty < 0:
             pairs = [tuple(word.split("=")) for word in options.split(",")]
             self._empty = mount.fsopen("tmpfs", pairs, mount.attributes(flags))
-        tree = mount.open_tree(self._empty, "")
+            mount.move_mount(self._empty, fd)
+            return
+        tree = mount.open_tree(self._empty, "")  # what is attached can be copied; what is not, from Linux 6.15 on only
         try:
             mount.move_mount(tree, fd)
         finally:
