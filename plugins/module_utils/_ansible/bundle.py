@@ -97,6 +97,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.mount  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.namespaces  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.netlink  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.netlink_kinds  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.paths  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.prctl  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.process  # noqa: F401
@@ -108,6 +109,8 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.inspect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.iptables  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.links  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.listen  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.names  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.nftables  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.plan  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.pools  # noqa: F401

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from ..errors import HostError
 from ..linux import features
@@ -45,10 +46,15 @@ class Engine:
             from ..store import Store
 
             driver = self.settings.config.get("storage_driver")
-            self._store = Store(self.settings.root, driver=None if driver is None else str(driver))
+            self._store = Store(self.settings.root, driver=None if driver is None else str(driver), tell=self._tell)
             self._store.recover()
             self.system.reconcile()
         return self._store
+
+    @staticmethod
+    def _tell(line: str) -> None:
+        """Say what happened to the store, whatever the command is about."""
+        sys.stderr.write(f"vitrine: {line}\n")
 
     @property
     def images(self) -> Images:

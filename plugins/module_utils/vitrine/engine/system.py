@@ -50,27 +50,35 @@ class System:
             return []
         self._reconciled = True
         done: list[str] = []
-        grouped = self._grouped()
-        stale = grouped - set(self._folders(self.engine.settings.run_root))
-        for container_id in stale - self.engine.store.containers.ids() if stale else ():
+        root, run_root = self.engine.settings.root, self.engine.settings.run_root
+        running = self._folders(run_root)
+        folders = self._folders(f"{root}/containers")
+        known = self.engine.store.containers.ids() if folders or running else set()
+        if not os.path.exists(f"{run_root}/{SEEN}"):
+            self._try(done, self._seen_anew, "")
+            running = self._folders(run_root)
+        for container_id in self._grouped() - known - set(running):
             self._try(done, self._remove_cgroup, container_id)
-        for container_id in self._folders(self.engine.settings.run_root):
-            paths = Paths(self.engine, container_id)
-            if not states.monitor_alive(paths.run) or not os.path.isdir(paths.folder):
-                self._try(done, self._reconcile_one, container_id)
+        with _Folder(run_root) as fd:
+            alone = {name for name in running if name not in known or name not in folders}
+            alone.update(states.unmonitored(fd, running))
+            frozen = [name for name in running if os.access(f"{name}/{COMMITTING}", os.F_OK, dir_fd=fd)]
+        for container_id in sorted(alone):
+            self._try(done, self._reconcile_one, container_id)
+        for container_id in frozen:
             self._try(done, self._thaw, container_id)
-        folders = self._folders(f"{self.engine.settings.root}/containers")
-        known = self.engine.store.containers.ids() if folders else set()
+        with _Folder(f"{root}/containers") as fd:
+            owned = {name for name in folders if os.access(f"{name}/{OWNER}", os.F_OK, dir_fd=fd)}
         for name in folders:
             if name.startswith(REMOVED):
                 self._try(done, self._remove_folder, name)
             elif name not in known:
                 self._try(done, self._remove_orphan, name)
-            elif os.path.exists(f"{Paths(self.engine, name).folder}/{OWNER}"):
+            elif name in owned:
                 self._try(done, self._remove_abandoned, name)
         # a monitor may have been killed while it removed the bridge of the last container; that goes after all else
         bridge = f"/sys/class/net/{self.engine.settings.bridge}"
-        if done or (os.path.exists(bridge) and not self._folders(self.engine.settings.run_root)):
+        if done or (not running and os.path.exists(bridge)):
             self._try(done, self._swept, "")
         return done
 

@@ -4,7 +4,7 @@
 """What is durable: the index, blobs, layers, images, containers, leases, volumes. Only this room writes to the root.
 
 From outside: ``Store(root)`` and its attributes db, blobs, layers, images, containers, leases, networks, volumes,
-buildcache; ``recover()``, ``collect()``, ``verify()``. Imports nothing but linux, oci, errors and record.
+buildcache, events; ``recover()``, ``collect()``, ``verify()``. Imports nothing but linux, oci, errors and record.
 
 Whatever process is killed at whatever instant: things are made under temporary names by whoever holds a lock on them,
 made durable, then named and entered in the index in one transaction. What has no entry is not there, and is cleared
@@ -17,13 +17,14 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from .blobs import Blobs
     from .buildcache import BuildCache
     from .containers import Containers
     from .db import Database
+    from .events import Events
     from .images import Images
     from .layers import Layers
     from .leases import Leases
@@ -39,13 +40,15 @@ _PARTS = {
     "networks": "Networks",
     "volumes": "Volumes",
     "buildcache": "BuildCache",
+    "events": "Events",
 }
 
 
 class Store:
     """The store at root, made when it does not exist. Cheap: nothing is opened before it is used.
 
-    driver: name of the layer driver, None: as the store was begun with, or else the best that works.
+    driver: name of the layer driver, None: as the store was begun with, or else the best that works. tell: called with
+    one line when the index was found damaged and was made anew.
     """
 
     blobs: Blobs
@@ -56,10 +59,19 @@ class Store:
     networks: Networks
     volumes: Volumes
     buildcache: BuildCache
+    events: Events
     db: Database
 
-    def __init__(self, root: str, *, driver: str | None = None, without: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        driver: str | None = None,
+        without: Iterable[str] = (),
+        tell: Callable[[str], object] | None = None,
+    ) -> None:
         self.root = root
+        self._tell = tell
         self.driver = driver
         self._lock = -1
         self._temporary: Any = None
@@ -87,7 +99,7 @@ class Store:
 
             path = os.path.join(self.root, "vitrine.db")
             with writing(path):
-                self.db = Database(path)
+                self.db = Database(path, self._tell)
             return self.db
         if name not in _PARTS:
             raise AttributeError(f"the store has no {name!r}")
@@ -145,6 +157,17 @@ class Store:
         from .recover import collect
 
         return collect(self)
+
+    def mend(self) -> list[str]:
+        """Read the whole index, and make it anew when it is damaged; returns what was done, in words.
+
+        Raises StoreDamaged when that cannot be done, DiskFull.
+        """
+        from .rebuild import begun, rebuild
+
+        path = os.path.join(self.root, "vitrine.db")
+        note = rebuild(path, thorough=True) if os.path.exists(path) or begun(path) else ""
+        return [note] if note else []
 
     def verify(self, repair: bool = False) -> list[str]:
         """Check everything against its digests; returns one line per fault, with repair also what was done about it."""

@@ -43,6 +43,7 @@ class _Check:
         self.store.hold()
         self._index()
         if not self.faults:
+            self._log()
             self._blobs()
             self._layers()
             self._images()
@@ -58,6 +59,25 @@ class _Check:
                 self._fault(f"index: {text}")
         for table, row, parent, _number in self.store.db.rows("PRAGMA foreign_key_check"):
             self._fault(f"index: row {row} of {table} refers to a row of {parent} that does not exist")
+
+    def _log(self) -> None:
+        """Would the index come out of its log as it is?"""
+        from .rebuild import replayed
+        from .redo import NAME, dump
+
+        there, content = self.store.db.compare()
+        what = "cannot be read"
+        if content is not None:
+            connection, lost = replayed(":memory:", content)
+            try:
+                if not lost and not content.damaged and dump(connection) == there:
+                    return
+            finally:
+                connection.close()
+            what = "is damaged" if lost or content.damaged else "does not say what the index says"
+        self._fault(f"{NAME}, from which a damaged index would be made anew, {what}", "written anew")
+        if self.repair:
+            self.store.db.renew_log()
 
     # -- blobs --------------------------------------------------------------------------------------------------------
 
