@@ -91,6 +91,8 @@ GIVEN = {
     "tty": True,
     "interactive": True,
     "restart_policy": "on-failure",
+    "healthcheck": {"test": "true", "interval": "1m"},
+    "health_on_failure": "kill",
     "stop_signal": "INT",
     "log_driver": "json-file",
     "network_mode": "none",
@@ -136,6 +138,8 @@ CHANGED = {
     "tty": False,
     "interactive": False,
     "restart_policy": "no",
+    "healthcheck": {"test": "true", "interval": "60001ms"},
+    "health_on_failure": "none",
     "stop_signal": "15",
     "log_driver": "none",
     "network_mode": "default",
@@ -219,6 +223,30 @@ def test_the_images_own_values_count_in_a_strict_comparison():
     there = spec(volumes=["f" * 64 + ":/data"])
     assert differing(there, image, comparisons=strict) == []
     assert differing(there, {}, image, comparisons=strict) == ["env", "exposed_ports", "volumes"]
+
+
+CHECKED = {"Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 60 * 10**9}}
+
+
+@pytest.mark.parametrize(
+    ("made_of", "image", "wanted", "differs"),
+    [
+        (None, {}, {"test": ["NONE"]}, False),  # nothing is checked, as is wanted
+        (None, CHECKED, {"test": ["NONE"]}, True),
+        (None, CHECKED, {"interval": "5s"}, True),  # without a test: switched off, unless it is said to be docker's way
+        (None, CHECKED, {"test": "true"}, False),
+        (None, CHECKED, {"test_cli_compatible": True, "interval": "1m"}, False),
+        (None, CHECKED, {"test_cli_compatible": True, "interval": "2m"}, True),
+        ({"test": "true", "retries": 3}, {}, {"test": "true"}, False),  # less is not said, so more may be there
+        ({"test": "true", "retries": 3}, {}, {"test": "true", "retries": 4}, True),
+        ({"test": "true"}, {}, {"test": ["CMD-SHELL", "true"]}, False),
+        ({"test": "true"}, {}, {"test": ["CMD", "true"]}, True),
+        ({"test": ["NONE"]}, CHECKED, {"test": "true"}, True),
+    ],
+)
+def test_health_checks(made_of, image, wanted, differs):
+    there = spec(**({"healthcheck": made_of} if made_of else {}))
+    assert differing(there, image, image, healthcheck=wanted) == (["healthcheck"] if differs else [])
 
 
 def test_an_empty_command_is_not_the_images_command():

@@ -53,6 +53,11 @@ def desired(**options):
         ({"env_file": "/does/not/exist"}, "cannot be read"),
         ({"name": "-x"}, "invalid name"),
         ({"kill_signal": "NIX"}, "invalid signal"),
+        ({"healthcheck": {"test": ["curl", "x"]}}, "the health check ['curl', 'x'] is not understood"),
+        ({"healthcheck": {"test": 5}}, "healthcheck.test is 5"),
+        ({"healthcheck": {"test": "x", "interval": "soon"}}, "invalid duration 'soon'"),
+        ({"healthcheck": {"test": "x", "timeout": "1us"}}, "Timeout of the health check is '1us'"),
+        ({"state": "healthy", "detach": False}, "state=healthy waits while the container runs"),
     ],
 )
 def test_bad_input_is_named(options, message):

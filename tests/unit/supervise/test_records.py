@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import marshal
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from vitrine import clock, errors
 from vitrine.linux import process
-from vitrine.supervise import jsontext, report, restart, state
+from vitrine.supervise import jsontext, report, restart, state, wire
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(st.characters(codec=None)),
@@ -122,6 +123,35 @@ def test_exit_codes_of_failed_starts(cls, code):
 )
 def test_restart_policy(policy, retries, code, restarts, stopped, again):
     assert restart.decide(policy, retries, exit_code=code, restarts=restarts, stop_requested=stopped) is again
+
+
+@pytest.mark.parametrize(
+    ("policy", "retries", "code", "restarts", "wanted", "starts"),
+    [
+        ("no", 0, None, 0, True, False),
+        ("always", 0, None, 0, True, True),
+        ("always", 0, 0, 0, False, True),  # docker's: stopped or not
+        ("unless-stopped", 0, None, 0, True, True),
+        ("unless-stopped", 0, None, 0, False, False),
+        ("on-failure", 0, None, 0, True, True),  # that the host went down under it is a failure
+        ("on-failure", 0, 0, 0, True, False),  # it had done its work
+        ("on-failure", 0, 1, 0, False, False),
+        ("on-failure", 3, 1, 3, True, False),
+        ("on-failure", 3, 1, 2, True, True),
+    ],
+)
+def test_restart_policy_at_boot(policy, retries, code, restarts, wanted, starts):
+    assert restart.at_boot(policy, retries, exit_code=code, restarts=restarts, wanted=wanted) is starts
+
+
+def test_a_changed_policy_is_in_the_kept_request(tmp_path):
+    assert not restart.change(str(tmp_path), "always", 0)  # nobody to tell
+    kept = {"plan": {"process": {"argv": [b"x"]}}, "restart": {"policy": "no", "max_retries": 0}}
+    (tmp_path / wire.SAVED).write_bytes(marshal.dumps(kept))
+    assert restart.change(str(tmp_path), "on-failure", 4)
+    assert restart.saved(str(tmp_path)) == {**kept, "restart": {"policy": "on-failure", "max_retries": 4}}
+    (tmp_path / wire.SAVED).write_bytes(b"damaged")
+    assert restart.saved(str(tmp_path)) is None and not restart.change(str(tmp_path), "no", 0)
 
 
 def test_delays_double_to_a_minute_and_begin_anew_after_ten_seconds():
