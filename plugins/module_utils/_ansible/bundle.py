@@ -35,6 +35,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.building  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.container_flags  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.flags  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.hosting  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.lifecycle  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.listing  # noqa: F401
@@ -47,6 +48,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.clock  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.archives  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.booting  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bootstrap  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.builds  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bundle  # noqa: F401

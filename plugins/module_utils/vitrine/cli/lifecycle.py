@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""start, stop, restart, kill, rm, rename, pause, unpause, wait, boot."""
+"""start, stop, restart, kill, rm, rename, pause, unpause, wait."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ COMMANDS = {
     "wait": Command(
         "wait", "Wait until containers stop, and print their exit codes", "wait", _MANY, 1, -1, complete="container"
     ),
-    "boot": Command("boot", "Start what its restart policy wants started after a reboot", "boot"),
 }  # fmt: skip
 
 
@@ -150,12 +149,3 @@ def wait(engine: Engine, _options: Options, names: list[str]) -> int:
         code = engine.containers.wait(name)
         sys.stdout.write(f"{'unknown' if code is None else code}\n")
     return 0
-
-
-def boot(engine: Engine, _options: Options, _operands: list[str]) -> int:
-    """vitrine boot"""
-    failed = 0
-    for name, outcome in engine.system.boot():
-        sys.stdout.write(f"{name}: {outcome}\n")
-        failed |= outcome != "started"
-    return int(failed)

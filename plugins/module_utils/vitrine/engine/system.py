@@ -318,36 +318,16 @@ class System:
     # -- boot -----------------------------------------------------------------------------------------------------
 
     def boot(self) -> list[tuple[str, str]]:
-        """Start every container that its restart policy wants started; returns (name, "started" or the error)."""
-        self.reconcile()
-        result = []
-        for record in self.engine.store.containers.list():
-            spec = ContainerSpec.from_json(record.spec)
-            if spec.auto_remove and self.engine.containers.observe(record.id)["status"] == "exited":
-                self._try([], self._remove_self, record.id)
-                continue
-            if not record.desired or not self._wanted_at_boot(record, spec):
-                continue
-            try:
-                if self.engine.containers.start(record.id) is not None:
-                    result.append((record.name, "started"))
-            except VitrineError as error:
-                result.append((record.name, str(error)))
-        return result
+        """Start every container that its restart policy wants started (booting.boot)."""
+        from . import booting
 
-    def _wanted_at_boot(self, record: Any, spec: ContainerSpec) -> bool:
-        observed = self.engine.containers.observe(record.id)
-        return restart.at_boot(
-            spec.restart_policy,
-            spec.restart_retries,
-            exit_code=observed["exit_code"],
-            restarts=observed["restart_count"],
-            wanted=record.desired == "running",
-        )
+        return booting.boot(self.engine)
 
-    def _remove_self(self, container_id: str) -> list[str]:
-        self.engine.containers.remove(container_id, volumes=True)
-        return []
+    def shutdown(self, most: int | None = None) -> list[tuple[str, str]]:
+        """Stop all containers before the host goes down (booting.shutdown)."""
+        from . import booting
+
+        return booting.shutdown(self.engine, most)
 
     # -- facts ----------------------------------------------------------------------------------------------------
 
