@@ -25,6 +25,8 @@ OWNER = "owner"
 ATTENDED = "attended"
 # In the run folder of a container that is frozen for a commit, locked by that command.
 COMMITTING = "committing"
+# In the run root, once all containers were looked at: without it the host was booted, or somebody emptied /run.
+SEEN = "seen"
 # In a container's folder while it is made or removed: the anonymous volumes that go when that is cut off (JSON).
 DOOMED = "doomed-volumes.json"
 # What a container's folder is called while it is being removed: this, and the id.

@@ -9,12 +9,13 @@ import fcntl
 import os
 
 from ..errors import NotFound, StartFailed, VitrineError
+from ..linux import process
 from ..linux.fs import lock, remove_tree
 from ..runtime import cgroups
 from ..supervise import restart
 from ..supervise import state as states
 from ..version import VERSION
-from .paths import ATTENDED, COMMITTING, DOOMED, OWNER, REMOVED, Paths
+from .paths import ATTENDED, COMMITTING, DOOMED, OWNER, REMOVED, SEEN, Paths
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -50,25 +51,20 @@ class System:
             return []
         self._reconciled = True
         done: list[str] = []
-        root, run_root = self.engine.settings.root, self.engine.settings.run_root
-        running = self._folders(run_root)
-        folders = self._folders(f"{root}/containers")
-        known = self.engine.store.containers.ids() if folders or running else set()
+        run_root, containers = self.engine.settings.run_root, f"{self.engine.settings.root}/containers"
         if not os.path.exists(f"{run_root}/{SEEN}"):
-            self._try(done, self._seen_anew, "")
-            running = self._folders(run_root)
-        for container_id in self._grouped() - known - set(running):
+            self._try(done, self._look_after_loss, "")
+        grouped = self._grouped()  # in this order: what begins to be while we look is not taken for what is left
+        running = self._folders(run_root)
+        folders = self._folders(containers)
+        known = self.engine.store.containers.ids() if grouped or folders else set()
+        for container_id in grouped.difference(running, known):
             self._try(done, self._remove_cgroup, container_id)
-        with _Folder(run_root) as fd:
-            alone = {name for name in running if name not in known or name not in folders}
-            alone.update(states.unmonitored(fd, running))
-            frozen = [name for name in running if os.access(f"{name}/{COMMITTING}", os.F_OK, dir_fd=fd)]
-        for container_id in sorted(alone):
+        for container_id in set(running).difference(folders).union(self._unmonitored(running)):
             self._try(done, self._reconcile_one, container_id)
-        for container_id in frozen:
+        for container_id in _marked(run_root, running, COMMITTING):
             self._try(done, self._thaw, container_id)
-        with _Folder(f"{root}/containers") as fd:
-            owned = {name for name in folders if os.access(f"{name}/{OWNER}", os.F_OK, dir_fd=fd)}
+        owned = set(_marked(containers, folders, OWNER))
         for name in folders:
             if name.startswith(REMOVED):
                 self._try(done, self._remove_folder, name)
@@ -78,7 +74,7 @@ class System:
                 self._try(done, self._remove_abandoned, name)
         # a monitor may have been killed while it removed the bridge of the last container; that goes after all else
         bridge = f"/sys/class/net/{self.engine.settings.bridge}"
-        if done or (not running and os.path.exists(bridge)):
+        if done or (not running and os.path.exists(bridge) and not self._folders(run_root)):
             self._try(done, self._swept, "")
         return done
 
@@ -94,11 +90,12 @@ class System:
         return []
 
     def sweep_network(self) -> None:
-        """Take back what dead containers had of the bridge and the packet filter; with the last one, all of it."""
+        """Take back what dead containers had of the bridges and the packet filter; with the last one, all of it."""
         from ..network import links
 
         settings = self.engine.settings
-        names = {"bridge": settings.bridge, "table": settings.table}
+        bridges = [str(one.get("bridge") or "") for one in self.engine.store.networks.list().values()]
+        names = {"bridge": settings.bridge, "bridges": list(filter(None, bridges)), "table": settings.table}
         links.sweep(names, set(self._folders(settings.run_root)), f"{settings.run_root}/network.lock")
 
     @staticmethod
@@ -107,6 +104,50 @@ class System:
             return [name for name in os.listdir(path) if len(name) >= 64]
         except FileNotFoundError:
             return []
+
+    def _unmonitored(self, running: list[str]) -> list[str]:
+        with _Folder(self.engine.settings.run_root) as fd:
+            return states.unmonitored(fd, running) if fd >= 0 else []
+
+    def _look_after_loss(self, _name: str) -> list[str]:
+        """The run root is new: the host was booted, or somebody emptied /run below running containers.
+
+        Their monitors live and still know everything, but nobody finds them any more. They make their folders anew when
+        they are told; one that does not is replaced.
+        """
+        done: list[str] = []
+        run_root = self.engine.settings.run_root
+        for container_id in self._folders(f"{self.engine.settings.root}/containers"):
+            paths = Paths(self.engine, container_id)
+            if not os.path.isdir(paths.run):
+                self._try(done, self._find_again, container_id)
+        os.makedirs(run_root, 0o700, exist_ok=True)
+        states.set_flag(run_root, SEEN, True)
+        return done
+
+    def _find_again(self, container_id: str) -> list[str]:
+        from ..supervise.recall import recall
+
+        paths = Paths(self.engine, container_id)
+        known = states.read(paths.state)
+        if known["status"] not in ("running", "paused", "restarting") or known["boot_id"] != process.boot_id():
+            return []
+        try:
+            held = lock(paths.lock, blocking=False)
+        except (BlockingIOError, FileNotFoundError):
+            return []
+        try:
+            found = recall(known, paths.run)
+            if not found:
+                if not process.alive(known["pid"], known["start_time"]):
+                    return []
+                for folder in (self.engine.settings.run_root, paths.run):  # without a monitor in it: it gets one now
+                    os.makedirs(folder, 0o700, exist_ok=True)
+            if cgroups.frozen(self.engine.containers.cgroup(container_id)):
+                states.set_flag(paths.run, states.PAUSED, True)
+            return [f"found container {container_id[:12]} again, whose run folder was gone"] if found else []
+        finally:
+            os.close(held)
 
     def _reconcile_one(self, container_id: str) -> list[str]:
         paths = Paths(self.engine, container_id)
@@ -218,10 +259,9 @@ class System:
         return False
 
     def _grouped(self) -> set[str]:
-        """The ids of all containers that have cgroups."""
-        plan = self.engine.containers.cgroup("0" * 64)
-        parents = {os.path.dirname(path) for path in (*plan["dirs"].values(), plan["unified"]) if path}
-        return {name for parent in parents for name in self._folders(parent)}
+        """The ids of all containers that have the cgroup that is made last and removed last."""
+        last = cgroups.directories(self.engine.containers.cgroup("0" * 64))[-1:]
+        return {name for path in last for name in self._folders(os.path.dirname(path))}
 
     def _remove_cgroup(self, container_id: str) -> list[str]:
         """Of a container whose monitor was killed while it took them down, after its client had removed the rest."""
@@ -357,6 +397,31 @@ class System:
             "RunRoot": self.engine.settings.run_root,
             "ServerVersion": VERSION,
         }
+
+
+class _Folder:
+    """A folder's descriptor, for a with statement; -1 if there is none."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> int:
+        try:
+            self._fd = os.open(self._path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            pass
+        return self._fd
+
+    def __exit__(self, *_error: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def _marked(path: str, names: list[str], mark: str) -> list[str]:
+    """Those of a folder's folders that hold a file of that name: one short syscall for each."""
+    with _Folder(path) as fd:
+        return [name for name in names if os.access(f"{name}/{mark}", os.F_OK, dir_fd=fd)] if fd >= 0 else []
 
 
 def _operating_system() -> str:

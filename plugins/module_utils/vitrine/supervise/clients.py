@@ -65,6 +65,10 @@ class Clients:
     # -- connections --------------------------------------------------------------------------------------------------
 
     def listen(self, run_dir: str) -> None:
+        """Take connections at the run directory's socket, which is made anew."""
+        if self._listener is not None:
+            self._loop.unwatch(self._listener.fileno())
+            self._listener.close()
         self._listener = wire.listen(run_dir)
         self._loop.watch(self._listener.fileno(), loop.READ, self._accept)
 

@@ -17,6 +17,10 @@ _LONGEST = 0x7FFFFFFF  # ms that poll(2) takes: 24 days
 HANGUP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 
 
+class Woken(BaseException):
+    """What a signal's handler may raise while the loop is waiting, to make it go on."""
+
+
 class Loop:
     """One poll set. A handler gets the events of its descriptor and may watch and unwatch any other."""
 
@@ -24,6 +28,7 @@ class Loop:
         self._poll = select.poll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._events: dict[int, int] = {}
+        self.waiting = False  # whether a signal's handler may raise Woken
 
     def watch(self, fd: int, events: int, handler: Callable[[int], None]) -> None:
         self._handlers[fd] = handler
@@ -39,7 +44,14 @@ class Loop:
 
     def turn(self, timeout_ms: int | None) -> None:
         """Wait for events, at most timeout_ms (None: for ever), and serve them."""
-        for fd, events in self._poll.poll(None if timeout_ms is None else min(timeout_ms, _LONGEST)):
+        try:
+            self.waiting = True
+            ready = self._poll.poll(None if timeout_ms is None else min(timeout_ms, _LONGEST))
+            self.waiting = False
+        except Woken:
+            self.waiting = False
+            return
+        for fd, events in ready:
             handler = self._handlers.get(fd)
             if handler is not None:
                 handler(events)

@@ -77,9 +77,11 @@ class Monitor:
         self._leaving = False
         self._congested = False
         self._look_ms: int | None = None
+        self._recalled = False
 
     def main(self) -> int:
         """Do it all; return the process's exit status."""
+        _signal.signal(state.RECALL, self._recall)
         try:
             self._begin()
         except Exception as error:  # noqa: BLE001 - whatever it was, the client shall hear of it
@@ -179,6 +181,8 @@ class Monitor:
 
     def _turn(self) -> None:
         self._loop.turn(self._timeout())
+        if self._recalled:
+            self._come_back()
         run = self.run
         if run is not None:
             if self._look_ms is not None and run.ended:
@@ -197,6 +201,20 @@ class Monitor:
             self._log.flush(time.time_ns())
         if self._restart_at and now >= self._restart_at:
             self._restart()
+
+    def _recall(self, _number: int, _frame: object) -> None:
+        self._recalled = True
+        if self._loop.waiting:
+            raise loop.Woken
+
+    def _come_back(self) -> None:
+        """Somebody may have removed the run directory, by which commands find us: make it anew."""
+        self._recalled = False
+        try:
+            if self._place.restore():
+                self._clients.listen(self._request["run_dir"])
+        except OSError:
+            pass  # whoever called us sees that nothing came
 
     def _timeout(self) -> int | None:
         """Return ms to the next thing to do; None, which is the rule: sleep until something happens."""
@@ -320,6 +338,7 @@ class Monitor:
         if self._place.stop_requested:
             self._stay_down()
             return
+        self._come_back()
         self._state["restart_count"] += 1
         self._place.refresh_network()
         self._clients.running()

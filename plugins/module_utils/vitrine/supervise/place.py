@@ -73,6 +73,23 @@ class Place:
             self._request["restart"] = kept["restart"]
             self._request["plan"] = self._request["plan"] or kept["plan"]
 
+    def restore(self) -> bool:
+        """Make the run directory anew that somebody removed; returns whether that was so. Raises OSError."""
+        run_dir = self._request["run_dir"]
+        if os.path.exists(os.path.join(run_dir, state.LOCK)) or not self.held:
+            return False
+        os.makedirs(os.path.dirname(run_dir), 0o700, exist_ok=True)
+        os.makedirs(run_dir, 0o700, exist_ok=True)
+        lock = state.take_lock(run_dir)
+        if lock < 0:
+            return False
+        os.close(self._lock)
+        self._lock = lock
+        self.save()
+        if self._known["pid"]:
+            state.write_init(run_dir, self._known["pid"], self._known["start_time"])
+        return True
+
     # -- network ------------------------------------------------------------------------------------------------------
 
     def hold_ports(self, *, adopting: bool) -> None:
@@ -143,9 +160,9 @@ class Place:
 
     @property
     def stop_requested(self) -> bool:
-        """A container whose folder somebody took away is not wanted either."""
-        run_dir = self._request["run_dir"]
-        return os.path.exists(os.path.join(run_dir, state.STOP_REQUESTED)) or not os.path.isdir(run_dir)
+        """A container whose folder somebody took away is not wanted either. Its run directory can be made anew."""
+        folder = os.path.dirname(self._request["state_path"])
+        return os.path.exists(os.path.join(self._request["run_dir"], state.STOP_REQUESTED)) or not os.path.isdir(folder)
 
 
 class Shield:
@@ -175,14 +192,15 @@ def take_lock(run_dir: str) -> int:
         time.sleep(0.005)
 
 
-def others_live(run_dir: str) -> bool:
-    """Whether another container of this engine root runs: one with a monitor, or one that lost it."""
+def others_live(run_dir: str) -> list[str]:
+    """Return the ids of the other containers of this engine root that run: with a monitor, or having lost it."""
     run_root, own = os.path.split(run_dir)
+    found = []
     for name in os.listdir(run_root):
         folder = os.path.join(run_root, name)
         if name != own and (state.monitor_alive(folder) or state.living_init(folder) is not None):
-            return True
-    return False
+            found.append(name)
+    return found
 
 
 def _read_adj() -> bytes:

@@ -148,8 +148,12 @@ class Run:
 
     def _watch_fifos(self, run_dir: str) -> None:
         for name, kind in ((streams.STDOUT, wire.STDOUT), (streams.STDERR, wire.STDERR)):
-            fd = streams.open_fifo(run_dir, name, for_container=False)
-            self._outputs.append(streams.Output(self._loop, fd, self._receiver(kind)))
+            try:
+                fd = streams.open_fifo(run_dir, name, for_container=False)
+            except FileNotFoundError:  # somebody emptied /run: the container has it open still
+                fd = streams.open_removed(run_dir, name, self.pid)
+            if fd >= 0:
+                self._outputs.append(streams.Output(self._loop, fd, self._receiver(kind)))
 
     def _open_console(self, master: int) -> None:
         self._console = master

@@ -22,6 +22,7 @@ from .jsontext import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 LOCK = "monitor.lock"
@@ -30,8 +31,11 @@ PAUSED = "paused"
 INIT = "init"  # file of the run directory: "pid start_time" of the container's first process
 FALLBACK = "state.json"  # file of the run directory: the record that the disk did not take
 HEALTH = "health"  # file of the run directory: what is known of a running container's health
+RECALL = 1  # SIGHUP: a monitor that gets it looks whether its run directory is still there
 _MONITOR_NAME = b"vitrine-monitor"  # as runtime.entry names the process of this module
-_FLOCK = "hhqqi"  # struct flock of every 64-bit Linux
+# struct flock of every 64-bit Linux: who would keep us from locking the whole file?
+_QUESTION = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+_UNLOCKED = struct.pack("h", fcntl.F_UNLCK)
 _UNSEEN = "its monitor died and nobody saw how the container ended"
 _NOT_RESTARTED = "its monitor ended before it started the container again"
 _REBOOTED = "the host was restarted while the container ran"
@@ -199,13 +203,21 @@ def take_lock(run_dir: str) -> int:
 
 def monitor_alive(run_dir: str) -> bool:
     """Whether some process holds the monitor's lock. Takes nothing, so that it can disturb no start."""
+    return _held(os.path.join(run_dir, LOCK))
+
+
+def unmonitored(run_root: int, names: Iterable[str]) -> list[str]:
+    """Those of many run directories, below an open folder, that have no living monitor: three syscalls for each."""
+    return [name for name in names if not _held(f"{name}/{LOCK}", run_root)]
+
+
+def _held(path: str, folder: int | None = None) -> bool:
     try:
-        fd = os.open(os.path.join(run_dir, LOCK), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
-        answer = fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-        return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
+        return fcntl.fcntl(fd, fcntl.F_GETLK, _QUESTION)[:2] != _UNLOCKED
     finally:
         os.close(fd)
 

@@ -65,6 +65,19 @@ def open_fifo(run_dir: str, name: str, *, for_container: bool) -> int:
     return fd
 
 
+def open_removed(run_dir: str, name: str, pid: int) -> int:
+    """Open a FIFO whose name is gone as the monitor, by a process that has it open; -1 when that has it no more."""
+    folder = f"/proc/{pid}/fd"
+    wanted = f"{os.path.realpath(run_dir)}/{name} (deleted)"
+    try:
+        for number in os.listdir(folder):
+            if os.readlink(f"{folder}/{number}") == wanted:
+                return os.open(f"{folder}/{number}", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        pass  # it ended just now
+    return -1
+
+
 def input_pipe() -> tuple[int, int]:
     """Return (the container's end, the monitor's non-blocking end)."""
     inner, outer = os.pipe2(os.O_CLOEXEC)

@@ -9,7 +9,7 @@ From outside touch what this file names; importing it costs what a container's s
 
 from __future__ import annotations
 
-from .groups import create, remove
+from .groups import create, directories, remove
 from .layout import Layout, detect
 from .oom import kills as oom_kills
 from .processes import attach, clone_fd, enter, freeze, frozen, kill, pids, place, thaw
@@ -25,6 +25,7 @@ __all__ = (
     "compile",
     "create",
     "detect",
+    "directories",
     "enter",
     "freeze",
     "frozen",
