@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 PRIVATE, BUS = "/run/systemd/private", "/run/dbus/system_bus_socket"
 MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 MONITORS = "monitors"
+NO_LIMIT = 2**64 - 1  # systemd's "infinity"
 
 
 def request(tag: str) -> dict[str, str]:
@@ -111,6 +112,7 @@ def properties(request: dict[str, str], pid: int) -> list[tuple[str, str, Any]]:
         ("MemoryAccounting", "b", True),
         ("IOAccounting", "b", True),
         ("TasksAccounting", "b", True),
+        ("TasksMax", "t", NO_LIMIT),  # else all containers together get what systemd allows one service
         ("PIDs", "au", [pid]),
     ]
 
@@ -127,7 +129,7 @@ def busctl_argv(request: dict[str, str], pid: int) -> list[str]:
         elif kind == "b":
             argv.append("true" if value else "false")
         else:
-            argv.append(value)
+            argv.append(str(value))
     return [*argv, "0"]
 
 
@@ -163,6 +165,9 @@ class _Writer:
             self.signature(value)
         elif kind == "b":
             self.number(int(value))
+        elif kind == "t":
+            self.align(8)
+            self.data += struct.pack("<Q", value)
         else:  # "au"
             self.number(4 * len(value))
             for each in value:
