@@ -47,6 +47,12 @@ def alive(pid: int, started: int) -> bool:
     return fields is not None and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
 
 
+def ending(pid: int, started: int) -> bool:
+    """True when this very process ends at this moment (the kernel's PF_EXITING), or is no more."""
+    fields = _stat(pid) if pid > 0 else None
+    return fields is None or int(fields[19]) != started or bool(int(fields[6]) & 4)
+
+
 def pidfd_open(pid: int) -> int:
     """File descriptor of the process, readable when it has ended; -1 on kernels without. Raises OSError(ESRCH)."""
     return syscall("pidfd_open", pid, 0) if has("pidfd") else -1

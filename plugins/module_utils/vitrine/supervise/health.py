@@ -15,7 +15,7 @@ import os
 import time
 
 from .. import clock
-from ..linux import fs
+from ..linux import fs, process
 from ..runtime import cgroups
 from . import probe, state
 from .jsontext import encode
@@ -198,6 +198,9 @@ class Health:
         """Record a result, and do what is to be done about it."""
         if self._probe is not None and self._probe.gone:
             self._probe = None
+        if self._run is None or process.ending(self._run.pid, self._run.start_time):
+            self._limit_ns = 0
+            return  # the container ends, and took the check with it: end() follows
         entry = {"start": self._start, "end": clock.now(), "exit_code": code, "output": output}
         changed = judge(self._known, entry, retries=self._options["retries"], forgiving=self._forgiving)
         self._save()

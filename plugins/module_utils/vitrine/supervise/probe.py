@@ -186,7 +186,22 @@ class Probe:
         if self._pid:
             _wait(self._pid)
             self._pid = 0
+        else:
+            self._wait_for_stray()
         self._end(-1, self._reason())
+
+    def _wait_for_stray(self) -> None:
+        """The helper may have been killed after it made the process and before it named it. Unless we wait for that
+        one, the container's first process cannot end (pid_namespaces(7))."""
+        try:
+            with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
+                children = [int(word) for word in file.read().split()]
+        except OSError:
+            return
+        for pid in children:
+            if pid != self._plan["pid"]:
+                os.kill(pid, 9)
+                _wait(pid)
 
     def _reason(self) -> str:
         if not self._failure:
