@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
 
 _MANY = "CONTAINER [CONTAINER...]"
+_AT_A_TIME = 50  # as many containers are stopped or removed at once
 _TIME = option("time", "t", value="SECONDS", help="Seconds to wait before killing the container")
 
 COMMANDS = {
@@ -69,6 +70,49 @@ def each(names: list[str], work: Callable[[str], object]) -> int:
     return code
 
 
+def together(engine: Engine, names: list[str], work: Callable[[str], object]) -> int:
+    """As each() does, but for many objects at a time: ending takes as long as the slowest of them needs.
+
+    What is printed comes in the order of names.
+    """
+    if len(names) < 2:
+        return each(names, work)
+    import threading
+
+    _ = engine.store  # opened, and what is left of others put right, before there are threads
+    names = list(dict.fromkeys(names))
+    outcome: dict[str, Callable[[], object]] = {}
+    ready = {name: threading.Event() for name in names}
+    waiting = iter(names)
+    taking = threading.Lock()
+
+    def serve() -> None:
+        while True:
+            with taking:
+                name = next(waiting, None)
+            if name is None:
+                return
+            try:
+                done = work(name)
+                outcome[name] = lambda done=done: done  # type: ignore[misc]
+            except BaseException as error:  # noqa: BLE001 - raised again where it is told
+                outcome[name] = lambda error=error: _raise(error)  # type: ignore[misc]
+            ready[name].set()
+
+    for _number in range(min(_AT_A_TIME, len(names))):
+        threading.Thread(target=serve, daemon=True).start()
+
+    def result(name: str) -> object:
+        ready[name].wait()
+        return outcome[name]()
+
+    return each(names, result)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
 def _seconds(text: str | None) -> int | None:
     if text is None:
         return None
@@ -92,7 +136,7 @@ def start(engine: Engine, options: Options, names: list[str]) -> int:
 def stop(engine: Engine, options: Options, names: list[str]) -> int:
     """vitrine stop"""
     timeout = _seconds(options.time)
-    return each(names, lambda name: engine.containers.stop(name, timeout=timeout))
+    return together(engine, names, lambda name: engine.containers.stop(name, timeout=timeout))
 
 
 def restart(engine: Engine, options: Options, names: list[str]) -> int:
@@ -119,7 +163,7 @@ def remove(engine: Engine, options: Options, names: list[str]) -> int:
             if not options.force:
                 raise
 
-    return each(names, work)
+    return together(engine, names, work)
 
 
 def rename(engine: Engine, _options: Options, names: list[str]) -> int:
