@@ -83,9 +83,7 @@ class Health:
         self._options = request["health"]
         self._loop = events
         self._monitor = monitor
-        plan = request["plan"]
-        how = {"argv": self._options["argv"], "tty": 0, "console_size": None, "init": 0}
-        self._plan = {"without": plan["without"], "cgroup": request["cgroup"], "process": {**plan["process"], **how}}
+        self._plan: dict[str, Any] = {}
         self._group = probe.group_plan(request["cgroup"])
         self._known = new()
         self._run: Run | None = None
@@ -107,7 +105,16 @@ class Health:
         """A life has begun, or another monitor's is taken over."""
         now = time.monotonic_ns()
         self._run = run
-        self._plan.update(pid=run.pid, start_time=run.start_time)
+        plan = self._request["plan"]
+        self._plan = {
+            "pid": run.pid,
+            "start_time": run.start_time,
+            "without": plan["without"],
+            "cgroup": self._request["cgroup"],
+            "process": {
+                **plan["process"], "argv": self._options["argv"], "tty": 0, "console_size": None, "init": 0
+            },
+        }  # fmt: skip
         found = state.read_health(self._request["run_dir"], run.pid, run.start_time)
         if found is not None:
             self._known = found
