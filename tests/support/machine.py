@@ -27,19 +27,19 @@ from support.base_image import alone, cache_folder
 SUITE = "bookworm"
 # what a small server has, and what the role would install: emulated, that takes minutes
 PACKAGES = (
-    "apparmor,busybox-static,ca-certificates,conntrack,cron,dbus,ifupdown,iproute2,iptables,kmod,linux-image-cloud-amd64,nftables,"
-    "openssh-server,procps,python3,python3-apt,python3-pyroute2,python3-requests,python3-zstandard,strace,sudo,systemd-sysv,"
-    "udev"
+    "apparmor,busybox-static,ca-certificates,conntrack,dbus,iproute2,iptables,kmod,libpam-systemd,linux-image-cloud-amd64,"
+    "mmdebstrap,nftables,openssh-server,procps,python3,python3-apt,python3-pyroute2,python3-requests,python3-zstandard,"
+    "strace,sudo,systemd-sysv,udev"
 )
 # what a test never waits for, and emulated takes long
 MASKED = (
     "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer dpkg-db-backup.timer "
-    "systemd-timesyncd.service ifupdown-pre.service networking.service getty@tty1.service man-db.timer"
+    "systemd-timesyncd.service getty@tty1.service"
 )
 NETWORK = "[Match]\nName=en* eth*\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=ipv6\n"
 SIZE = "4G"
 BOOT_SECONDS = 400
-_RECIPE = f"3 {SUITE} {PACKAGES} {MASKED} {NETWORK} {SIZE}"
+_RECIPE = f"4 {SUITE} {PACKAGES} {MASKED} {NETWORK} {SIZE}"
 
 _CUSTOMIZE = """
 set -eu
@@ -133,16 +133,19 @@ def _do(*argv: str, env: dict[str, str] | None = None) -> str:
 
 
 class Machine:
-    """One emulated host. folder: for its disk's overlay, console and keys; the caller's to remove."""
+    """One emulated host. folder: for its disk's overlay, console and key; the caller's to remove.
 
-    def __init__(self, image: Image, folder: Path, *, memory: int = 2048, extra: tuple[str, ...] = ()) -> None:
-        self.image, self.folder, self.memory, self.extra = image, folder, memory, extra
+    forward: ports of it that are reached here, at 127.0.0.1 and the port that the attribute of this name says.
+    """
+
+    def __init__(self, image: Image, folder: Path, *, memory: int = 2048, forward: tuple[int, ...] = ()) -> None:
+        self.image, self.folder, self.memory = image, folder, memory
+        self.forward = {port: 0 for port in (22, *forward)}  # port of the machine -> port of 127.0.0.1 here
         self.overlay = folder / "overlay.qcow2"
         self.console = folder / "console.log"
         self.key = folder / "key"
         shutil.copy(image.key, self.key)
         self.key.chmod(0o600)
-        self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         _do("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk), str(self.overlay))
 
@@ -153,19 +156,26 @@ class Machine:
     def __exit__(self, *_how: object) -> None:
         self.power_cut()
 
+    @property
+    def port(self) -> int:
+        """Where its ssh is, at 127.0.0.1."""
+        return self.forward[22]
+
     def boot(self) -> None:
         """Switch it on, and wait until its ssh answers."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        for port in self.forward:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.forward[port] = probe.getsockname()[1]
+        forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{port}" for port, here in self.forward.items())
         argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]
         argv += ["-m", str(self.memory), "-display", "none", "-monitor", "none", "-no-user-config"]
         argv += ["-serial", f"file:{self.console}", "-kernel", str(self.image.kernel)]
         argv += ["-initrd", str(self.image.initrd)]
         argv += ["-append", "console=ttyS0 root=/dev/vda rw quiet panic=-1 systemd.show_status=1"]
         argv += ["-drive", f"file={self.overlay},format=qcow2,if=virtio"]
-        argv += ["-netdev", f"user,id=net0,hostfwd=tcp:127.0.0.1:{self.port}-:22"]
-        argv += ["-device", "virtio-net-pci,netdev=net0", "-device", "virtio-rng-pci", *self.extra]
+        argv += ["-netdev", f"user,id=net0{forwards}"]
+        argv += ["-device", "virtio-net-pci,netdev=net0", "-device", "virtio-rng-pci"]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         self.await_up()
 

@@ -56,16 +56,33 @@ DEVICE_RULES = (
 )
 
 
+# The role "engine" installs it; what is loaded, securityfs tells (apparmor(7)).
+APPARMOR_PROFILE = "vitrine-default"
+APPARMOR_ENABLED = "/sys/module/apparmor/parameters/enabled"
+APPARMOR_LOADED = "/sys/kernel/security/apparmor/profiles"
+
+
+def _said(path: str) -> bytes:
+    """What a file of the kernel's says; b"" where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 class Security:
     """The meaning of ``--security-opt`` texts.
 
     seccomp: "default", "unconfined", or the path of a profile in docker's JSON format.
     no_new_privileges: bool. system_paths: bool, False when nothing shall be masked.
+    apparmor: the name of a profile, "unconfined", or "" for the host's default.
     """
 
     def __init__(self, options: tuple[str, ...], privileged: bool) -> None:
         self.seccomp = "unconfined" if privileged else "default"
         self.no_new_privileges = False
+        self.apparmor = "unconfined" if privileged else ""
         self.system_paths = not privileged
         for option in options:
             key, separator, value = option.partition("=")
@@ -77,7 +94,9 @@ class Security:
                 self.no_new_privileges = value != "false"
             elif option == "systempaths=unconfined":
                 self.system_paths = False
-            elif key in ("apparmor", "label"):
+            elif key == "apparmor" and value:
+                self.apparmor = value
+            elif key == "label":
                 continue  # no such module in charge, or the host's default: nothing of ours to set
             else:
                 raise InvalidInput(
@@ -85,6 +104,16 @@ class Security:
                     hint="use seccomp=unconfined|FILE, no-new-privileges, systempaths=unconfined, apparmor=, label=",
                     value=option,
                 )
+
+    def apparmor_profile(self) -> str:
+        """The profile that its processes change to; "" for none, as everywhere where there is no AppArmor.
+
+        Ours is used while the kernel has it. One that was asked for must be there; else the start fails.
+        """
+        if self.apparmor == "unconfined" or not _said(APPARMOR_ENABLED).startswith(b"Y"):
+            return ""
+        ours = f"{APPARMOR_PROFILE} (".encode() in _said(APPARMOR_LOADED)
+        return self.apparmor or (APPARMOR_PROFILE if ours else "")
 
     def seccomp_profile(self) -> dict[str, Any] | None:
         """The profile that a user's file holds; None for the built-in choices. Raises InvalidInput."""
@@ -356,7 +385,7 @@ def _process(
     image: dict[str, Any],
     hostname: str,
     ulimits: tuple[tuple[str, int, int], ...],
-    no_new_privileges: bool,
+    security: Security,
 ) -> dict[str, Any]:
     """The OCI "process" object."""
     names = list(capabilities.resolve(spec.capabilities, spec.cap_drop, spec.privileged))
@@ -371,7 +400,8 @@ def _process(
         "rlimits": [
             {"type": f"RLIMIT_{name.upper()}", "soft": soft, "hard": hard} for name, (soft, hard) in limits.items()
         ],
-        "noNewPrivileges": no_new_privileges,
+        "noNewPrivileges": security.no_new_privileges,
+        "apparmorProfile": security.apparmor_profile(),
     }
     if spec.oom_score_adj is not None:
         process["oomScoreAdj"] = spec.oom_score_adj
@@ -427,7 +457,7 @@ def runtime_spec(
         annotations["io.vitrine.init"] = "true"
     result = {
         "ociVersion": "1.2.0",
-        "process": _process(spec, image, hostname, ulimits, security.no_new_privileges),
+        "process": _process(spec, image, hostname, ulimits, security),
         "root": {"path": "rootfs", "readonly": spec.read_only},
         "mounts": _mounts(spec, volumes, files, joined),
         "linux": _linux(spec, security, device_nodes(spec), cgroup_path, joined),
