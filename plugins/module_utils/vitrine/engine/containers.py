@@ -18,7 +18,8 @@ from ..linux.fs import lock, remove_tree, write_atomic
 from ..runtime import cgroups
 from ..supervise import restart
 from ..supervise import state as states
-from .paths import ATTENDED, DOOMED, OWNER, REMOVED, Paths, hostname_of
+from . import events
+from .paths import ATTENDED, OWNER, Paths, hostname_of
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -120,7 +121,7 @@ class Containers:
         """
         record = self.record(name)
         with self.locked(record.id):
-            if self._settled(record.id)["status"] in ALIVE:
+            if self.settled(record.id)["status"] in ALIVE:
                 return None
             return self._start(record, attach=attach, begun=begun)
 
@@ -180,7 +181,7 @@ class Containers:
             for fd in owners:
                 os.close(fd)
 
-    def _settled(self, container_id: str) -> dict[str, Any]:
+    def settled(self, container_id: str) -> dict[str, Any]:
         """What a container is doing, for the holder of its lock: the start of a command that was killed goes on."""
         end = time.monotonic() + _SETTLE_SECONDS
         while True:
@@ -216,19 +217,24 @@ class Containers:
         with self.locked(record.id):
             if record.desired != "stopped":
                 self.engine.store.containers.update(record.id, desired="stopped")
-            return self._stop(record, timeout)
+            stopped = self.end(record, timeout)
+            if stopped:
+                events.noted(self.engine, record.id, "stop")
+            return stopped
 
-    def _stop(self, record: Any, timeout: int | None = None, *, kill: bool = False) -> bool:
+    def end(self, record: Any, timeout: int | None = None, *, kill: bool = False) -> bool:
+        """End a container's run, for the holder of its lock; returns False if it did not run."""
         from ..supervise.stop import stop
         from . import bundle
 
-        if self._settled(record.id)["status"] not in ALIVE:
+        if self.settled(record.id)["status"] not in ALIVE:
             return False
         spec = ContainerSpec.from_json(record.spec)
         if timeout is None:
             timeout = spec.stop_timeout if spec.stop_timeout is not None else DEFAULT_STOP_TIMEOUT
         signum = 9 if kill else bundle.stop_signal(spec, self.image_config(record.image_id))
         paths = Paths(self.engine, record.id)
+        events.noted(self.engine, record.id, "kill", {"signal": str(signum)})
         stop(paths.state, paths.run, self.cgroup(record.id), signum, timeout)
         return True
 
@@ -250,6 +256,7 @@ class Containers:
         if signum in (9, stops):
             self.engine.store.containers.update(record.id, desired="stopped")
             request_stop(Paths(self.engine, record.id).run)
+        events.noted(self.engine, record.id, "kill", {"signal": str(signum)})
         signal(observed, signum)
 
     def running(self, record: Any) -> dict[str, Any]:
@@ -267,8 +274,10 @@ class Containers:
         """Stop a container if it runs, and start it."""
         record = self.record(name)
         with self.locked(record.id):
-            self._stop(record, timeout)
-            return self._start(record, attach=False)
+            self.end(record, timeout)
+            started = self._start(record, attach=False)
+            events.noted(self.engine, record.id, "restart")
+            return started
 
     def pause(self, name: str, *, resume: bool = False) -> bool:
         """Freeze a container's processes, or thaw them; returns False if that was so already."""
@@ -284,6 +293,7 @@ class Containers:
             else:  # the flag first: what is frozen without one cannot be thawed by its name
                 states.set_flag(run, states.PAUSED, True)
                 cgroups.freeze(self.cgroup(record.id))
+            events.noted(self.engine, record.id, "unpause" if resume else "pause")
             return True
 
     def wait(self, name: str) -> int | None:
@@ -297,79 +307,28 @@ class Containers:
     # -- remove -------------------------------------------------------------------------------------------------
 
     def remove(self, name: str, *, force: bool = False, volumes: bool = False) -> str:
-        """Remove a container; returns its id. force: kill it first. volumes: its anonymous volumes too.
+        """Remove a container; returns its id (removing.remove). force: kill it first. volumes: its anonymous ones."""
+        from . import removing
 
-        Raises Conflict when it runs and force is not set, ContainerNotFound.
-        """
-        record = self.record(name)
-        with self.locked(record.id):
-            if self._settled(record.id)["status"] in ALIVE:
-                if not force:
-                    raise Conflict(
-                        f"container {record.name!r} is running", hint="stop it first, or use force", value=record.name
-                    )
-                self._stop(record, 0, kill=True)
-            orphaned = self.engine.system.release(record.id)
-            self.discard(record, volumes=volumes)
-        if orphaned:
-            self.engine.system.sweep_network()
-        return record.id
+        return removing.remove(self.engine, name, force=force, volumes=volumes)
 
     def discard(self, record: Any, *, volumes: bool) -> None:
-        """Remove what is kept of a container that does not run; the caller holds its lock."""
-        paths = Paths(self.engine, record.id)
-        anonymous = []
-        if volumes:
-            mounts = ContainerSpec.from_json(record.spec).mounts
-            anonymous = [mount.source for mount in mounts if mount.anonymous]
-        if anonymous:  # another container may have been given one of them by its name: then it stays
-            others = [other.spec for other in self.engine.store.containers.list() if other.id != record.id]
-            anonymous = [source for source in anonymous if not any(source in spec for spec in others)]
-        try:
-            write_atomic(f"{paths.folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=False)
-            self.engine.store.containers.delete(record.id)
-        except (DiskFull, OSError):
-            # no room is left even for this: what the container wrote goes first then
-            for name in ("upper", "root"):
-                remove_tree(f"{paths.folder}/{name}")
-            self.engine.store.containers.delete(record.id)
-        for source in anonymous:
-            self.engine.store.volumes.remove(source)
-        # nobody may wait for the lock of a folder that is just being emptied, and make it anew
-        removed = f"{os.path.dirname(paths.folder)}/{REMOVED}{record.id}"
-        try:
-            os.rename(paths.folder, removed)
-        except FileNotFoundError:
-            pass
-        remove_tree(removed)
-        remove_tree(paths.run)
+        """Remove what is kept of a container that does not run; the caller holds its lock (removing.discard)."""
+        from . import removing
+
+        removing.discard(self.engine, record, volumes=volumes)
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a container another name. Raises NameInUse."""
-        from . import parse
+        from . import updating
 
-        self.engine.store.containers.rename(self.record(name).id, parse.name(new_name))
+        updating.rename(self.engine, name, new_name)
 
-    def update(self, name: str, **limits: Any) -> ContainerSpec:
-        """Change resource limits and the restart policy in place, of a running container too; returns the new spec."""
-        from . import bundle
+    def update(self, name: str, **changes: Any) -> ContainerSpec:
+        """Change limits and the restart policy, of a running container too; returns the new spec (updating.update)."""
+        from . import updating
 
-        record = self.record(name)
-        with self.locked(record.id):
-            spec = ContainerSpec.from_json(record.spec).replace(**limits)
-            if spec.auto_remove and spec.restart_policy != "no":
-                raise Conflict(
-                    f"the restart policy of container {record.name!r} cannot be changed: it is removed when it ends",
-                    hint="create it without --rm",
-                    value=spec.restart_policy,
-                )
-            resources = bundle.resources(spec, bundle.device_nodes(spec))
-            if self.observe(record.id)["status"] in ("running", "paused"):
-                cgroups.update(self.cgroup(record.id), resources)
-            self.engine.store.containers.update(record.id, spec=spec.to_json())
-            if {"restart_policy", "restart_retries"} & set(limits):
-                restart.change(Paths(self.engine, record.id).run, spec.restart_policy, spec.restart_retries)
-            return spec
+        return updating.update(self.engine, name, **changes)
 
     # -- logs ---------------------------------------------------------------------------------------------------
 
@@ -447,29 +406,19 @@ class Containers:
 
     def stats(self, name: str) -> dict[str, Any]:
         """What a running container uses (runtime.cgroups.stats), and net_rx_bytes, net_tx_bytes of its links."""
-        record = self.record(name)
-        observed = self.running(record)
-        received, sent = _traffic(observed["pid"])
-        return {**cgroups.stats(self.cgroup(record.id)), "net_rx_bytes": received, "net_tx_bytes": sent}
+        from . import usage
+
+        return usage.stats(self.engine, name)
+
+    def export(self, name: str, file: Any) -> None:
+        """Write all files of a container, running or not, to a tar archive (exports.export)."""
+        from . import exports
+
+        exports.export(self.engine, name, file)
 
     def locked(self, container_id: str) -> _Lock:
         """The container's lock, for a with statement."""
         return _Lock(Paths(self.engine, container_id).lock, container_id)
-
-
-def _traffic(pid: int) -> tuple[int, int]:
-    """(received, sent) bytes of all links but the loopback in a process's network (proc(5), /proc/pid/net/dev)."""
-    received = sent = 0
-    try:
-        with open(f"/proc/{pid}/net/dev", encoding="ascii") as file:
-            for line in file:
-                name, colon, numbers = line.partition(":")
-                if colon and name.strip() != "lo":
-                    received += int(numbers.split()[0])
-                    sent += int(numbers.split()[8])
-    except OSError:
-        pass  # it ended just now
-    return received, sent
 
 
 class _Lock:

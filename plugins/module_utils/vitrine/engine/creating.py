@@ -11,7 +11,7 @@ import os
 from .. import clock
 from .. import lightjson as json
 from ..linux.fs import lock, remove_tree, write_atomic
-from . import bundle, checks, inspect, parse
+from . import bundle, checks, events, inspect, parse
 from .paths import DOOMED, Paths
 from .spec import ContainerSpec, Mount, Port
 from .spec import anonymous as is_anonymous
@@ -89,7 +89,11 @@ def create(
             # as docker does: a new volume begins with what the image has at its place
             if "nocopy" not in mount.options:
                 store.layers.copy_from_root(root, mount.target, store.volumes.path(mount.source))
-        store.containers.create(container_id, name, image.id, spec.to_json(), created=clock.now(), desired=desired)
+        with store.db.transaction():
+            record = store.containers.create(
+                container_id, name, image.id, spec.to_json(), created=clock.now(), desired=desired
+            )
+            events.entered(engine, record, "create")
         if doomed:
             os.unlink(f"{folder}/{DOOMED}")
     except BaseException:

@@ -100,6 +100,7 @@ MIGRATIONS = (
         id TEXT NOT NULL,
         attributes TEXT NOT NULL DEFAULT '{}'
     );
+    CREATE INDEX events_by_id ON events (id);
     """,
 )
 

@@ -137,6 +137,7 @@ class Monitor:
         self._state.update(
             started_at=clock.rfc3339(self._started_ns), finished_at="", exit_code=0, oom_killed=False, oom_kills=0
         )
+        self.happened("start")
         self._runs(run)
 
     def _runs(self, run: Run) -> None:
@@ -303,6 +304,9 @@ class Monitor:
             oom_killed=kills > 0,
             log_dropped=self._log.dropped,
         )
+        if kills:
+            self.happened("oom")
+        self.happened("die", exitCode="unknown" if code is None else str(code))  # before anybody can see that it ended
         self.run = None
         self._congested = False
         if not again:

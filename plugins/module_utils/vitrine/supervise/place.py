@@ -14,7 +14,7 @@ import time
 
 from ..errors import VitrineError
 from ..linux import fs
-from . import restart, state, wire
+from . import journal, restart, state, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,11 +67,12 @@ class Place:
         fs.write_atomic(path, marshal.dumps(kept), durable=False)
 
     def refresh_policy(self) -> None:
-        """Take the restart policy as it is wanted by now, and what a restart needs (restart.change)."""
+        """Take the restart policy and the limits as they are wanted by now (restart.change)."""
         kept = restart.saved(self._request["run_dir"])
         if kept is not None:
             self._request["restart"] = kept["restart"]
-            self._request["plan"] = self._request["plan"] or kept["plan"]
+            self._request["cgroup"] = kept["cgroup"]
+            self._request["plan"] = kept["plan"] or self._request["plan"]
 
     def restore(self) -> bool:
         """Make the run directory anew that somebody removed; returns whether that was so. Raises OSError."""
@@ -156,7 +157,9 @@ class Place:
                 pass  # observe() will say that nobody saw the end
 
     def journal(self, action: str, attributes: dict[str, Any]) -> None:
-        """Enter an event into the container's journal."""
+        """Enter an event into the container's journal. Raises nothing: see journal.append."""
+        path = os.path.join(os.path.dirname(self._request["state_path"]), journal.FILE)
+        journal.append(path, action, time.time_ns(), {key: str(value) for key, value in attributes.items()})
 
     @property
     def stop_requested(self) -> bool:

@@ -63,14 +63,29 @@ def saved(run_dir: str) -> dict[str, Any] | None:
         return None  # none yet, or written by another version of Python
 
 
-def change(run_dir: str, policy: str, max_retries: int) -> bool:
-    """Give a container with a living monitor another policy; return whether there was one to tell.
+def change(
+    run_dir: str,
+    policy: str,
+    max_retries: int,
+    *,
+    cgroup: dict[str, Any] | None = None,
+    oom_score_adj: int | None = None,
+) -> bool:
+    """Give a container with a living monitor another policy, for its restarts; return whether there was one to tell.
 
-    The caller holds the container's lock. RestartCount goes on, and a restart that is pending is not called off.
+    cgroup, oom_score_adj: the limits that a restart shall come up with; None: as they are. The caller holds the
+    container's lock. RestartCount goes on, and a restart that is pending is not called off.
     """
     request = saved(run_dir)
     if request is None:
         return False
     request["restart"] = {"policy": policy, "max_retries": max_retries}
+    plan = request["plan"]
+    if cgroup is not None:
+        request["cgroup"] = cgroup
+        if plan:
+            plan["cgroup"] = cgroup
+    if oom_score_adj is not None and plan:
+        plan["process"]["oom_score_adj"] = oom_score_adj
     fs.write_atomic(os.path.join(run_dir, wire.SAVED), marshal.dumps(request), durable=False)
     return True

@@ -47,11 +47,11 @@ def compile(resources: dict[str, Any] | None, path: str, layout: Layout) -> dict
     return compile_plan(resources, path, layout)
 
 
-def update(plan: dict[str, Any], resources: dict[str, Any]) -> list[str]:
+def update(plan: dict[str, Any], resources: dict[str, Any], undo: list[tuple[str, str]] | None = None) -> list[str]:
     """Bring a living container's groups to new OCI linux.resources; return warnings; see `changes.update`."""
     from . import changes
 
-    return changes.update(plan, resources)
+    return changes.update(plan, resources, undo)
 
 
 def stats(plan: dict[str, Any]) -> dict[str, Any]:

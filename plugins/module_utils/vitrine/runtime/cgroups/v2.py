@@ -67,7 +67,7 @@ def memory(block: dict[str, Any]) -> list[Write]:
     if most:
         writes.append(one("memory.max", limit(most), "memory"))
     if block.get("reservation"):
-        writes.append(one("memory.low", limit(block["reservation"]), "memory_reservation"))
+        writes.append(one("memory.low", max(block["reservation"], 0), "memory_reservation"))
     return writes
 
 
