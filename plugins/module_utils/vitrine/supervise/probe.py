@@ -193,13 +193,15 @@ class Probe:
     def _wait_for_stray(self) -> None:
         """The helper may have been killed after it made the process and before it named it. Unless we wait for that
         one, the container's first process cannot end (pid_namespaces(7))."""
+        init = self._plan["pid"]
         try:
+            space = os.readlink(f"/proc/{init}/ns/pid")
             with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:
                 children = [int(word) for word in file.read().split()]
         except OSError:
             return
         for pid in children:
-            if pid != self._plan["pid"]:
+            if pid != init and os.readlink(f"/proc/{pid}/ns/pid") == space:
                 os.kill(pid, 9)
                 _wait(pid)
 
