@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import _thread
 import os
 
 from .syscall import syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FLAGS = {
     "mnt": 0x00020000,
@@ -30,6 +35,19 @@ def open_ns(pid: int | str, kind: str) -> int:
 def setns(fd: int, flags: int = 0) -> None:
     """Enter the namespace of fd; with a pidfd (Linux 5.8), all those named by flags. Single-threaded callers only."""
     syscall("setns", fd, flags)
+
+
+def inside(fd: int, kind: str, action: Callable[[], object]) -> None:
+    """Run action with the calling thread in another namespace, that of fd; what it opens stays there."""
+    own = open_ns(f"self/task/{_thread.get_native_id()}", kind)
+    try:
+        setns(fd, FLAGS[kind])
+        try:
+            action()
+        finally:
+            setns(own, FLAGS[kind])
+    finally:
+        os.close(own)
 
 
 def unshare(flags: int) -> None:

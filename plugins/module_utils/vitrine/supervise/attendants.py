@@ -31,7 +31,7 @@ def make(request: dict[str, Any], events: Any, monitor: Monitor) -> list[Any]:
     if request.get("names"):
         from . import names
 
-        made.append(names.Names(request["names"], events, monitor))
+        made.append(names.Names(request, events, monitor))
     return made
 
 
