@@ -27,7 +27,6 @@ CONTAINERS = [
     container("web", SERVER, "unless-stopped", published_ports=["8080:80"], stop_signal="KILL"),
     container("halted", PLAIN, "unless-stopped", stop_signal="KILL"),
     container("failing", POLITE, "on-failure"),
-    container("finished", "exit 0", "on-failure"),
     container("once", POLITE),
     container("stubborn", STUBBORN, stop_timeout=2),
     container("beside", PLAIN, "always", network_mode="container:web", stop_signal="KILL"),

@@ -33,6 +33,7 @@ def answer(vm, port: int = 8080) -> str:
 
 def test_before(vm):
     vm("stop halted")
+    vm("run -d --name finished --restart on-failure busybox true")
     vm.until("vitrine ps -a --format '{{.Names}} {{.Status}}' | grep -q 'finished Exited (0)'")
     assert running(vm) == BACK | {"once", "stubborn"}
     assert answer(vm).startswith("HELLO")

@@ -70,6 +70,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.serve  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.distributions  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.execs  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.flagged  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.inspect  # noqa: F401
@@ -82,6 +83,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.sweep  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.system  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.transfers  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.units  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.errors  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.check  # noqa: F401

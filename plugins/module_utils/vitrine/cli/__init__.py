@@ -31,6 +31,7 @@ VERBS = {
     "wait": ("lifecycle", "Wait until containers stop, and print their exit codes"),
     "boot": ("hosting", "Start what its restart policy wants started after a reboot"),
     "shutdown": ("hosting", "Stop all containers before the host goes down"),
+    "generate": ("hosting", "Write a systemd unit for a container"),
     "ps": ("listing", "List containers"),
     "logs": ("listing", "Show the logs of a container"),
     "inspect": ("listing", "Show everything known about containers or images, as JSON"),

@@ -44,6 +44,14 @@ def need_terminal(tty: bool, interactive: bool) -> None:
         raise InvalidInput("the input device is not a TTY", hint="leave out --tty (-t), or use a terminal", value="-t")
 
 
+def _tell_ready() -> None:
+    """Where systemd started this command as a service, the container runs now."""
+    if "NOTIFY_SOCKET" in os.environ:
+        from .hosting import tell_ready
+
+        tell_ready()
+
+
 def start_attached(engine: Engine, name: str, *, stdin: bool) -> int:
     """Start a container with this terminal attached; returns its exit code, 0 after detaching."""
     launched = engine.containers.start(name, attach=True)
@@ -56,6 +64,7 @@ def finish_attached(
     engine: Engine, name: str, fd: int, *, stdin: bool, detach_keys: str | None = None, remove: bool = False
 ) -> int:
     """Serve an attached container to its end, and remove it then if wanted; returns its exit code, 0 if detached."""
+    _tell_ready()
     code = engine.containers.pump(name, fd, stdin=stdin, detach_keys=detach_keys)
     if code is None:
         return 0
@@ -68,6 +77,7 @@ def finish_attached(
 
 
 def _attached(engine: Engine, name: str, *, stdin: bool, detach_keys: str | None) -> int:
+    _tell_ready()
     code = engine.containers.attach(name, stdin=stdin, detach_keys=detach_keys)
     return code or 0
 
