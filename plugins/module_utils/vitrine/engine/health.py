@@ -97,6 +97,16 @@ def effective(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any] | No
     return check or None
 
 
+def check_action(spec: ContainerSpec, image: dict[str, Any]) -> None:
+    """Raise InvalidInput for an action that nothing would ever lead to."""
+    if spec.health_on_failure not in ("", "none") and request(spec, image) is None:
+        raise InvalidInput(
+            f"health_on_failure is {spec.health_on_failure!r}, but the container has no health check",
+            hint="give it one, or choose an image that has one",
+            value=spec.health_on_failure,
+        )
+
+
 def request(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any] | None:
     """What the monitor is asked for (supervise/health.py); None when nothing is to be checked."""
     check = effective(spec, image) or {}
