@@ -131,8 +131,14 @@ class Images:
             raise InvalidInput(f"cannot tag as {target!r}", hint="a digest cannot be given, only a tag", value=target)
         if reference.canonical in self.engine.store.images.names(image.id):
             return False
-        self.engine.store.images.tag(reference.canonical, image.id)
+        with self.engine.store.db.transaction():
+            self.engine.store.images.tag(reference.canonical, image.id)
+            self._happened("tag", image.id, reference.familiar)
         return True
+
+    def _happened(self, action: str, image_id: str, name: str = "") -> None:
+        """Enter an event of an image; name: as people write it."""
+        self.engine.store.events.add("image", action, image_id, {"name": name or image_id})
 
     def remove(self, text: str, *, force: bool = False) -> dict[str, list[str]]:
         """Take a name away, or with its last name the image itself. Raises ImageInUse, ImageNotFound.
@@ -141,13 +147,24 @@ class Images:
         stopped containers.
         """
         store = self.engine.store
+        with store.db.transaction():  # what was looked at stays so until it is done
+            untagged, deleted = self._remove(text, force)
+        if deleted:
+            deleted += store.collect()
+        return {"untagged": [references.parse(name).familiar for name in untagged], "deleted": deleted}
+
+    def _remove(self, text: str, force: bool) -> tuple[list[str], list[str]]:
+        """(names taken away, images removed), in a transaction of the caller's."""
+        store = self.engine.store
         image = self.find(text)
         names = store.images.names(image.id)
         canonical = "" if text.startswith("sha256:") else _canonical(text)
-        if canonical in names:
+        by_name = canonical in names
+        if by_name:
             if len(names) > 1:
                 store.images.untag(canonical)
-                return {"untagged": [references.parse(canonical).familiar], "deleted": []}
+                self._happened("untag", image.id, references.parse(canonical).familiar)
+                return [canonical], []
         elif len(names) > 1 and not force:
             raise Conflict(
                 f"image {digests.short(image.id)} has several names: "
@@ -155,7 +172,6 @@ class Images:
                 hint="remove the names one by one, or use force",
                 value=text,
             )
-        by_name = canonical in names
         users = store.containers.of_image(image.id)
         living = [record for record in users if self.engine.containers.observe(record.id)["status"] in ALIVE]
         if living or (users and not force):
@@ -165,11 +181,13 @@ class Images:
                 hint="remove the container first" + ("" if living else ", or use force"),
                 value=text,
             )
-        kept = by_name and bool(store.images.children(image.id))  # what other images came from loses its name only
-        deleted = [] if kept else store.images.remove(image.id, force=force)
-        if kept:
+        for name in names:
+            self._happened("untag", image.id, references.parse(name).familiar)
+        if by_name and store.images.children(image.id):  # what other images came from loses its name only
             store.images.untag(canonical)
-        return {"untagged": [references.parse(name).familiar for name in names], "deleted": deleted}
+            return names, []
+        self._happened("delete", image.id)
+        return names, store.images.remove(image.id, force=force, collect=False)
 
     # -- to and from elsewhere ----------------------------------------------------------------------------------------
 
@@ -184,7 +202,9 @@ class Images:
         """Get an image from its registry; returns its inspect document."""  # fmt: skip
         from .transfers import pull
 
-        return self.inspect(pull(self.engine, text, platform, progress, credentials))
+        image_id = pull(self.engine, text, platform, progress, credentials)
+        self._happened("pull", image_id, references.parse(text).familiar)
+        return self.inspect(image_id)
 
     def push(
         self,
@@ -200,7 +220,9 @@ class Images:
         """  # fmt: skip
         from .transfers import push
 
-        return push(self.engine, text, image_format, progress, credentials)
+        pushed = push(self.engine, text, image_format, progress, credentials)
+        self._happened("push", self.find(text).id, references.parse(text).familiar)
+        return pushed
 
     def search(self, term: str, *, limit: int = 25, registry: str | None = None) -> list[dict[str, Any]]:
         """Search a registry's index, or its catalogue; returns registry.search.Found's fields."""
@@ -226,12 +248,17 @@ class Images:
         from .archives import save
 
         save(self.engine, texts, file, image_format)
+        for text in texts:
+            self._happened("save", self.find(text).id, text)
 
     def load(self, file: BinaryIO, *, progress: Progress | None = None) -> list[str]:
         """Read images from an archive of save, docker or podman; returns their names, or ids where they have none."""
         from .archives import load
 
-        return load(self.engine, file, progress)
+        loaded = load(self.engine, file, progress)
+        for name in loaded:
+            self._happened("load", self.find(name).id, name)
+        return loaded
 
     def bootstrap(self, text: str, **options: Any) -> dict[str, Any]:
         """Make a base image from a distribution's packages (engine.bootstrap); returns its inspect document."""

@@ -9,6 +9,7 @@ import os
 
 from .. import lightjson as json
 from ..errors import ContainerNotFound
+from ..linux.fs import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +60,20 @@ class Paths:
                 return json.load(file)
         except FileNotFoundError:
             return {}
+
+
+def remove_folder(path: str) -> None:
+    """Remove a container's folder, by the holder of its lock.
+
+    It goes under another name first: whoever waits for the lock, or just looks for it, would make that file anew in a
+    folder that is being emptied.
+    """
+    removed = f"{os.path.dirname(path)}/{REMOVED}{os.path.basename(path)}"
+    try:
+        os.rename(path, removed)
+    except FileNotFoundError:
+        pass
+    remove_tree(removed)
 
 
 class Present:

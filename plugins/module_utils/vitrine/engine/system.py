@@ -15,7 +15,7 @@ from ..runtime import cgroups
 from ..supervise import restart
 from ..supervise import state as states
 from ..version import VERSION
-from .paths import ATTENDED, COMMITTING, DOOMED, OWNER, REMOVED, SEEN, Paths
+from .paths import ATTENDED, COMMITTING, DOOMED, OWNER, REMOVED, SEEN, Paths, remove_folder
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -57,7 +57,9 @@ class System:
         grouped = self._grouped()  # in this order: what begins to be while we look is not taken for what is left
         running = self._folders(run_root)
         folders = self._folders(containers)
-        known = self.engine.store.containers.ids() if grouped or folders else set()
+        known = self.engine.store.containers.ids()
+        for container_id in known.difference(folders):
+            self._try(done, self._make_folder, container_id)
         for container_id in grouped.difference(running, known):
             self._try(done, self._remove_cgroup, container_id)
         for container_id in set(running).difference(folders).union(self._unmonitored(running)):
@@ -192,11 +194,8 @@ class System:
         """Let a container run on whose commit was killed."""
         paths = Paths(self.engine, container_id)
         mark = f"{paths.run}/{COMMITTING}"
-        if not os.path.exists(mark):
-            return []
-        try:
-            held = lock(mark, blocking=False)
-        except (BlockingIOError, FileNotFoundError):
+        held = _left(mark)
+        if held < 0:
             return []
         try:
             if not os.path.exists(f"{paths.run}/{states.PAUSED}"):
@@ -296,11 +295,19 @@ class System:
             self._clean(paths)
             for volume in paths.read_json(f"{paths.folder}/{DOOMED}") or ():
                 self.engine.store.volumes.remove(volume)
-            remove_tree(paths.folder)
+            remove_folder(paths.folder)
             remove_tree(paths.run)
         finally:
             os.close(held)
         return [f"removed what was left of container {container_id[:12]}"]
+
+    def _make_folder(self, container_id: str) -> list[str]:
+        """A row without a folder: a power cut took it, or somebody removed it. Then the container can still be used."""
+        try:
+            os.makedirs(Paths(self.engine, container_id).folder, 0o700)
+        except FileExistsError:
+            return []  # it was just made
+        return [f"made the folder of container {container_id[:12]} anew: what it had written is lost"]
 
     def _remove_folder(self, name: str) -> list[str]:
         """A removed container's folder."""
@@ -310,10 +317,13 @@ class System:
 
     def _remove_abandoned(self, container_id: str) -> list[str]:
         """Remove a container whose owner (paths.OWNER) was killed."""
+        held = _left(f"{Paths(self.engine, container_id).folder}/{OWNER}")
+        if held < 0:
+            return []
+        os.close(held)
         try:
-            os.close(lock(f"{Paths(self.engine, container_id).folder}/{OWNER}", blocking=False))
             self.engine.containers.remove(container_id, force=True, volumes=True)
-        except (BlockingIOError, FileNotFoundError, NotFound):
+        except NotFound:
             return []
         return [f"removed container {container_id[:12]}, whose command was killed"]
 
@@ -422,6 +432,22 @@ def _marked(path: str, names: list[str], mark: str) -> list[str]:
     """Those of a folder's folders that hold a file of that name: one short syscall for each."""
     with _Folder(path) as fd:
         return [name for name in names if os.access(f"{name}/{mark}", os.F_OK, dir_fd=fd)] if fd >= 0 else []
+
+
+def _left(mark: str) -> int:
+    """The lock of a file whose holder was killed; -1 if that lives, or removed the file: it must not be made anew."""
+    try:
+        fd = os.open(mark, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(fd), os.stat(mark)):
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(fd)
+    return -1
 
 
 def _operating_system() -> str:

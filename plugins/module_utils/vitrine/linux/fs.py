@@ -72,11 +72,15 @@ def read_file(path: str, limit: int = 1 << 20) -> bytes:
     return data or b""
 
 
+_MANY_TIMES = 20  # somebody may make something in a directory that is just being emptied
+
+
 def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:
     """Remove a file or a directory with all below it. Links are removed, never followed.
 
-    What vanishes meanwhile is fine. Never goes into a mount, a bind of the same file system included: that is EBUSY,
-    and nothing of it is touched. Any depth. Raises OSError for what cannot be removed.
+    What vanishes meanwhile is fine, and what appears meanwhile goes too. Never goes into a mount, a bind of the same
+    file system included: that is EBUSY, and nothing of it is touched. Any depth. Raises OSError for what cannot be
+    removed.
     """
     try:
         os.unlink(path, dir_fd=dir_fd)
@@ -93,12 +97,18 @@ def remove_tree(path: str | bytes, *, dir_fd: int | None = None) -> None:
     except FileNotFoundError:
         return
     try:
-        top = _open_below(parent, name)
-        try:
-            _empty(top)
-        finally:
-            os.close(top)
-        os.rmdir(name, dir_fd=parent)
+        for last in (*[False] * _MANY_TIMES, True):
+            top = _open_below(parent, name)
+            try:
+                _empty(top)
+            finally:
+                os.close(top)
+            try:
+                os.rmdir(name, dir_fd=parent)
+                break
+            except OSError as error:
+                if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
     except FileNotFoundError:
         pass
     finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from ... import lightjson as json
-from ...errors import ContainerNotFound, ImageNotFound, VitrineError
+from ...errors import Conflict, ContainerNotFound, ImageNotFound, VitrineError
 from ..spec import ContainerSpec
 from . import normalise
 from .plan import Actual, Image, missing_image, plan
@@ -141,7 +141,14 @@ class Executor:
         self.engine.containers.stop(values["killed"], timeout=0 if signum == 9 else None)
 
     def _remove(self, values: dict[str, Any]) -> None:
-        self.engine.containers.remove(values["removed"], volumes=values["volume_state"])
+        for last in (False, False, True):
+            try:
+                self.engine.containers.remove(values["removed"], volumes=values["volume_state"])
+                return
+            except Conflict:  # somebody started it since we looked
+                if last:
+                    raise
+                self.engine.containers.stop(values["removed"])
 
     def _update(self, values: dict[str, Any]) -> None:
         self.engine.containers.update(values["updated"], **values["update_parameters"])
