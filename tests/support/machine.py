@@ -169,13 +169,13 @@ class Machine:
                 self.forward[port] = probe.getsockname()[1]
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{port}" for port, here in self.forward.items())
         argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2"]
-        argv += ["-m", str(self.memory), "-display", "none", "-monitor", "none", "-no-user-config"]
+        argv += ["-m", str(self.memory), "-display", "none", "-vga", "none", "-monitor", "none", "-no-user-config"]
         argv += ["-serial", f"file:{self.console}", "-kernel", str(self.image.kernel)]
         argv += ["-initrd", str(self.image.initrd)]
         argv += ["-append", "console=ttyS0 root=/dev/vda rw quiet panic=-1 systemd.show_status=1"]
         argv += ["-drive", f"file={self.overlay},format=qcow2,if=virtio"]
         argv += ["-netdev", f"user,id=net0{forwards}"]
-        argv += ["-device", "virtio-net-pci,netdev=net0", "-device", "virtio-rng-pci"]
+        argv += ["-device", "virtio-net-pci,netdev=net0,romfile=", "-device", "virtio-rng-pci"]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
         self.await_up()
 
