@@ -16,7 +16,7 @@ import pytest
 
 from support.traces import Traces, children, comm, ended, until
 from vitrine.engine import Engine, health
-from vitrine.errors import Conflict
+from vitrine.errors import Conflict, ContainerNotFound
 from vitrine.runtime import cgroups
 
 QUICK = ("--health-interval", "50ms")
@@ -91,7 +91,7 @@ def test_failures_in_a_row_make_it_unhealthy_and_a_success_healthy(host, run):
     assert "(unhealthy)" in host("ps") and inspect(host)["State"]["Running"]  # nothing is done about it
     host("exec", "it", "touch", "/ok")
     assert becomes(host, "healthy")["FailingStreak"] == 0
-    events = (host.root / "containers" / inspect(host)["Id"] / "events").read_text()
+    events = host("events", "--no-stream", "--filter", f"container={inspect(host)['Id']}")
     assert re.findall(r"health_status: \w+", events) == ["health_status: unhealthy", "health_status: healthy"]
 
 
@@ -127,6 +127,8 @@ def test_the_images_check_is_overridden_field_by_field(host, run, tmp_path):
     run("--health-retries", "1", "--health-cmd", "echo mine", "checked")
     assert becomes(host, "healthy")["Log"][0]["Output"] == "mine\n"
     assert inspect(host)["Config"]["Healthcheck"] == {**own, "Retries": 1, "Test": ["CMD-SHELL", "echo mine"]}
+    host("commit", "it", "mine")
+    assert json.loads(host("inspect", "--type", "image", "mine"))[0]["Config"]["Healthcheck"]["Retries"] == 1
     host("rm", "-f", "it")
     run("--no-healthcheck", "checked")
     assert "Health" not in inspect(host)["State"] and inspect(host)["Config"]["Healthcheck"] == {"Test": ["NONE"]}
@@ -306,6 +308,16 @@ def test_waiting_ends_with_the_container(host, run, engine):
     assert "exited" in inspect(host)["State"]["Status"]
     with pytest.raises(Conflict, match="ended with exit code 5"):
         health.wait(engine, "it", ("healthy",), 10)
+
+
+def test_waiting_ends_with_the_containers_removal(host, run, engine):
+    run("--health-cmd", "exit 1", *QUICK, *SLEEP)
+    removal = host.spawn("rm", "-f", "it")
+    with pytest.raises((ContainerNotFound, Conflict), match="no such container|ended with exit code 137"):
+        health.wait(engine, "it", ("healthy",), 20)
+    assert removal.wait() == 0
+    with pytest.raises(ContainerNotFound):
+        health.wait(engine, "it", ("healthy",), 20)
 
 
 def test_a_container_without_check_has_health_none(run, engine):

@@ -91,7 +91,10 @@ class Probe:
 
     def start(self) -> None:
         """Fork the helper. Raises OSError."""
-        make_group(self._group)
+        try:
+            make_group(self._group)
+        except OSError:  # the container's groups are full, or gone
+            self._group = None
         self._sock, theirs = wire.pair()
         self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(writer, True)
