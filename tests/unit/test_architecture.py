@@ -120,7 +120,7 @@ def test_what_runs_beside_a_container_imports_nothing_heavy(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["cli.running", "cli.lifecycle", "cli.listing", "engine.containers", "engine.desired.serve"]
+    "module", ["cli.running", "cli.lifecycle", "cli.ps", "cli.listing", "engine.containers", "engine.desired.serve"]
 )
 def test_commands_import_no_library_that_they_may_not_need(module):
     loaded = modules_after(f"import vitrine.{module}")

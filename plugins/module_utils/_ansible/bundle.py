@@ -34,17 +34,26 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.building  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.container_flags  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.events  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.flags  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.hosting  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.lifecycle  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.listing  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.messages  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.output  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.progress  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.pruning  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.ps  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.running  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.selection  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.system  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.table  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.templates  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.terminals  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.updating  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.usage  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.volumes  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.clock  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.archives  # noqa: F401
@@ -68,14 +77,22 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.options  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.plan  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.desired.serve  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.disk_use  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.distributions  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.endpoints  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.eventlog  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.events  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.execs  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.exports  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.flagged  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.inspect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.parse  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.paths  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.processes  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.pruning  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.removing  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.rpmdb  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.sessions  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.spec  # noqa: F401
@@ -84,6 +101,10 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.system  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.transfers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.units  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.updating  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.usage  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.volumes  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.watching  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.errors  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host.check  # noqa: F401
@@ -108,8 +129,10 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.syscall  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.addresses  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.bridges  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.files  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.firewalls  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.flows  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.inspect  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.iptables  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.links  # noqa: F401
@@ -121,6 +144,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.ports  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.resolver  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.rules  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.sublinks  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.oci  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.oci.config  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.oci.descriptor  # noqa: F401
@@ -184,6 +208,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.containers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.db  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.disk  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.events  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.layers.access  # noqa: F401
@@ -215,6 +240,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attach  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attendants  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.clients  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.forking  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.journal  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.jsontext  # noqa: F401
@@ -223,8 +249,11 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.logs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.loop  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.monitor  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.names  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.nursery  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.place  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.probe  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.recall  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.report  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.restart  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.run  # noqa: F401
@@ -232,5 +261,6 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.stop  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.streams  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.terminal  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.upstreams  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.wire  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.version  # noqa: F401

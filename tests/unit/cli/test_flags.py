@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from vitrine.cli import VERBS, command_of, table
 from vitrine.cli.container_flags import CONTAINER_FLAGS, container_spec
 from vitrine.cli.flags import Command, Usage, help_text, option, parse, switch
-from vitrine.cli.listing import _fill, _filters
 from vitrine.cli.messages import plain
 from vitrine.cli.progress import size
+from vitrine.cli.selection import pairs
+from vitrine.cli.templates import fill
 from vitrine.errors import InvalidInput, VitrineError
 
 TOY = Command(
@@ -212,17 +213,17 @@ def test_templates() -> None:
         ("{{.State.Error}}", "<no value>"),
         ("plain", "plain"),
     ):
-        assert _fill(document, form) == text
+        assert fill(document, form) == text
     for form in ("{{.Nosuch}}", "{{range .List}}{{.}}{{end}}", "{{}}", "{{Name}}", "{{.Name.More}}"):
         with pytest.raises(InvalidInput):
-            _fill(document, form)
+            fill(document, form)
 
 
-def test_filters() -> None:
-    assert _filters(["name=a=b", "status=exited"]) == [("name", "a=b"), ("status", "exited")]
+def testpairs() -> None:
+    assert pairs(["name=a=b", "status=exited"]) == [("name", "a=b"), ("status", "exited")]
     for word in ("name", "=x", "colour=red", "status=blue", ""):
         with pytest.raises(InvalidInput):
-            _filters([word])
+            pairs([word])
 
 
 @given(st.text())

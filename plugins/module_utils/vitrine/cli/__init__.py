@@ -29,13 +29,16 @@ VERBS = {
     "pause": ("lifecycle", "Suspend all processes of containers"),
     "unpause": ("lifecycle", "Resume all processes of containers"),
     "wait": ("lifecycle", "Wait until containers stop, and print their exit codes"),
+    "update": ("updating", "Change the limits of containers, running or not"),
     "boot": ("hosting", "Start what its restart policy wants started after a reboot"),
     "shutdown": ("hosting", "Stop all containers before the host goes down"),
     "generate": ("hosting", "Write a systemd unit for a container"),
-    "ps": ("listing", "List containers"),
+    "ps": ("ps", "List containers"),
     "logs": ("listing", "Show the logs of a container"),
     "inspect": ("listing", "Show everything known about containers or images, as JSON"),
-    "stats": ("listing", "Show what containers use"),
+    "stats": ("usage", "Show what containers use, live"),
+    "top": ("usage", "Show the processes of a container"),
+    "events": ("events", "Show what happens to containers, images, networks and volumes"),
     "diff": ("listing", "Show what a container changed in its file system"),
     "port": ("listing", "List a container's published ports"),
     "images": ("images", "List images"),
@@ -53,6 +56,16 @@ VERBS = {
     "build": ("building", "Build an image from a Dockerfile"),
     "commit": ("building", "Make an image of a container's changes"),
     "cp": ("building", "Copy files between a container and the host"),
+    "export": ("building", "Write a container's files to a tar archive"),
+    "container prune": ("pruning", "Remove all containers that do not run"),
+    "image prune": ("pruning", "Remove images that nothing needs"),
+    "volume create": ("volumes", "Make a volume"),
+    "volume inspect": ("volumes", "Show everything known about volumes, as JSON"),
+    "volume ls": ("volumes", "List volumes"),
+    "volume prune": ("pruning", "Remove volumes that no container uses"),
+    "volume rm": ("volumes", "Remove volumes"),
+    "system df": ("pruning", "Show what takes room on the disk"),
+    "system prune": ("pruning", "Remove all that nothing needs"),
     "info": ("system", "Show what this engine and host have"),
     "version": ("system", "Show the version"),
     "check": ("system", "Check the host's prerequisites and the store's health"),
@@ -62,10 +75,12 @@ VERBS = {
 GROUPS = {
     "container": {"ls": "ps", "list": "ps", "ps": "ps", "inspect": "inspect --type container"},
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "inspect": "inspect --type image"},
+    "volume": {"list": "volume ls", "remove": "volume rm"},
     "system": {},
 }
+_OF_CONTAINERS = ("running", "terminals", "lifecycle", "ps", "listing", "building", "usage", "updating")
 _OF_IMAGES = ("build", "history", "load", "pull", "push", "save", "tag")
-_OF_SYSTEM = ("info",)
+_OF_SYSTEM = ("events", "info")
 GLOBAL_VALUES = ("--root", "--run-root", "--config")
 
 
@@ -119,42 +134,53 @@ def _globals(words: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _ungrouped(words: list[str]) -> list[str]:
-    """The same command without its group: "container ls -a" is "ps -a"."""
-    group, rest = words[0], words[1:]
-    if group not in GROUPS or not rest:
+    """The same command with its verb as one word: "container ls -a" is "ps -a", "volume ls" a word of its own."""
+    group = words[0]
+    if group not in GROUPS or len(words) < 2:
         return words
-    other = GROUPS[group].get(rest[0])
+    other = GROUPS[group].get(words[1])
+    words = [*other.split(), *words[2:]] if other else words
+    verb, rest = " ".join(words[:2]), words[1:]
+    if verb in VERBS:
+        return [verb, *words[2:]]
     if other:
-        return [*other.split(), *rest[1:]]
-    in_containers = VERBS.get(rest[0], ("",))[0] in ("running", "terminals", "lifecycle", "listing", "building")
+        return words
+    in_containers = VERBS.get(rest[0], ("",))[0] in _OF_CONTAINERS and rest[0] != "build"
     members = {"image": rest[0] in _OF_IMAGES, "system": rest[0] in _OF_SYSTEM, "container": in_containers}
-    return rest if members[group] and (group != "container" or rest[0] != "build") else words
+    return rest if members.get(group) else words
+
+
+def _unknown(verb: str, rest: list[str]) -> Exception:
+    """The error for a verb that is none, or for a group without one of its verbs."""
+    from difflib import get_close_matches
+
+    from .flags import Usage
+
+    if verb in GROUPS:
+        known = sorted({*GROUPS[verb], *(name.split()[1] for name in VERBS if name.startswith(f"{verb} "))})
+        what = f"unknown command '{verb} {rest[0]}'" if rest else f"'vitrine {verb}' needs a verb of its own"
+        return Usage(what, hint=f"use one of {', '.join(known)}", value=verb, exit_code=1)
+    near = get_close_matches(verb, VERBS, 1)
+    hint = f"did you mean '{near[0]}'?" if near else "see 'vitrine --help'"
+    return Usage(f"unknown command {verb!r}", hint=hint, value=verb, exit_code=1)
 
 
 def run(words: list[str]) -> int:
     """Carry out one command line and return its exit code. Raises VitrineError."""
-    from .flags import Usage, help_text, parse
+    from .flags import help_text, parse
 
     given, rest = _globals(words)
     if "version" in given or "v" in given:
         rest = ["version"]
     if rest[:1] == ["help"] and len(rest) > 1:
-        rest = [rest[1], "--help"]
+        rest = [*rest[1:], "--help"]
     if not rest or "help" in given or "h" in given or rest[0] == "help":
         sys.stdout.write(overview())
         return 0
     rest = _ungrouped(rest)
     verb = rest.pop(0)
     if verb not in VERBS:
-        import difflib
-
-        near = difflib.get_close_matches(verb, VERBS, 1)
-        raise Usage(
-            f"unknown command {verb!r}",
-            hint=f"did you mean '{near[0]}'?" if near else "see 'vitrine --help'",
-            value=verb,
-            exit_code=1,
-        )
+        raise _unknown(verb, rest)
     command, module = command_of(verb)
     options, operands = parse(command, rest)
     if options.help:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""build, commit, cp."""
+"""build, commit, cp, export."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..engine import parse
 from ..errors import InvalidInput
 from ..oci import reference as references
 from .flags import Command, Options, option, switch
+from .output import written
 from .progress import reporter
 
 TYPE_CHECKING = False
@@ -50,6 +51,10 @@ COMMANDS = {
         "cp", "Copy files between a container and the host", "copy", "CONTAINER:PATH|PATH|- CONTAINER:PATH|PATH|-",
         2, 2,
         (switch("archive", "a", help="Keep owner and group"),), complete="container",
+    ),
+    "export": Command(
+        "export", "Write a container's files to a tar archive", "export", "CONTAINER", 1, 1,
+        (option("output", "o", value="FILE", help="Write to this file (standard output)"),), complete="container",
     ),
 }  # fmt: skip
 
@@ -129,4 +134,11 @@ def copy(engine: Engine, options: Options, operands: list[str]) -> int:
             hint="exactly one of them must be CONTAINER:PATH",
             value=operands,
         )
+    return 0
+
+
+def export(engine: Engine, options: Options, operands: list[str]) -> int:
+    """vitrine export"""
+    engine.containers.record(operands[0])  # before a file is made for nothing
+    written(options.output, lambda file: engine.containers.export(operands[0], file))
     return 0

@@ -132,12 +132,9 @@ def _mounts(options: Options) -> tuple[Mount, ...]:
     return tuple(mounts)
 
 
-def _limits(options: Options) -> dict[str, Any]:
-    sizes = {
-        "memory": options.memory,
-        "memory_reservation": options.memory_reservation,
-        "shm_size": options.shm_size,
-    }
+def limits(options: Options) -> dict[str, Any]:
+    """The limits that the flags mean, None for what is not said; a verb may lack some of the flags."""
+    sizes = {key: getattr(options, key, None) for key in ("memory", "memory_reservation", "shm_size")}
     numbers = {
         "memory_swappiness": "memory-swappiness",
         "cpu_shares": "cpu-shares",
@@ -149,7 +146,7 @@ def _limits(options: Options) -> dict[str, Any]:
         "stop_timeout": "stop-timeout",
     }
     result: dict[str, Any] = {key: None if text is None else parse.size(text, key) for key, text in sizes.items()}
-    result.update({key: _integer(getattr(options, key), flag) for key, flag in numbers.items()})
+    result.update({key: _integer(getattr(options, key, None), flag) for key, flag in numbers.items()})
     if options.memory_swap is not None:
         result["memory_swap"] = parse.memory_swap(options.memory_swap)
     if options.cpus is not None:
@@ -233,5 +230,5 @@ def container_spec(options: Options, image: str, command: list[str]) -> Containe
         ipc_mode=options.ipc or "",
         uts=options.uts or "",
         **_health(options),
-        **_limits(options),
+        **limits(options),
     )

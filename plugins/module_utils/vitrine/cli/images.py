@@ -14,6 +14,7 @@ from ..oci import reference as references
 from . import table
 from .flags import Command, Options, option, switch
 from .lifecycle import each
+from .output import written
 from .progress import reporter, size
 
 TYPE_CHECKING = False
@@ -171,26 +172,10 @@ def rmi(engine: Engine, options: Options, operands: list[str]) -> int:
 
 def save(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine save"""
-    if options.output is None:
-        if os.isatty(1):
-            raise InvalidInput(
-                "an archive cannot be written to a terminal", hint="use --output FILE, or redirect", value=""
-            )
-        engine.images.save(operands, sys.stdout.buffer, image_format=options.format or "docker")
-        return 0
-    temporary = f"{options.output}.{os.getpid()}.tmp"
-    try:
-        # an image may hold what only its owner should see
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
-            engine.images.save(operands, file, image_format=options.format or "docker")
-        os.rename(temporary, options.output)
-    except FileNotFoundError:
-        raise InvalidInput(
-            f"cannot write {options.output!r}: its folder does not exist", hint="make it first", value=options.output
-        ) from None
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+    written(
+        options.output,
+        lambda file: engine.images.save(operands, file, image_format=options.format or "docker"),
+    )
     return 0
 
 

@@ -1,22 +1,19 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ps, logs, inspect, stats, diff, port: what there is and what it does."""
+"""logs, inspect, diff, port: all about one thing."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-import time
 
-from ..engine import health
+from ..engine import volumes
 from ..errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound, VitrineError
 from . import table
 from .flags import Command, Options, option, switch
 from .messages import complain
-from .progress import size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,20 +21,7 @@ if TYPE_CHECKING:
 
     from ..engine import Engine
 
-_NO_TRUNC = switch("no-trunc", help="Print ids and commands whole")
-
 COMMANDS = {
-    "ps": Command(
-        "ps", "List containers", "ps",
-        flags=(
-            switch("all", "a", help="Show those that do not run, too"),
-            option("filter", "f", value="KEY=VALUE", many=True, help="Filter: name=, id=, status=, health=, label="),
-            option("last", "n", value="N", help="Show the last N created, in any state"),
-            switch("latest", "l", help="Show the latest created, in any state"),
-            switch("quiet", "q", help="Only print ids"),
-            _NO_TRUNC, table.FORMAT,
-        ),
-    ),
     "logs": Command(
         "logs", "Show the logs of a container", "logs", "CONTAINER", 1, 1, complete="container",
         flags=(
@@ -51,14 +35,11 @@ COMMANDS = {
     "inspect": Command(
         "inspect", "Show everything known about containers or images, as JSON", "inspect", "NAME [NAME...]", 1, -1,
         (
-            option("type", value="TYPE", choices=("container", "image"), help="Look for this kind only"),
+            option("type", value="TYPE", choices=("container", "image", "volume"), help="Look for this kind only"),
             option("format", "f", value="FORMAT", help="As json, or a text with keys such as {{.State.Status}}"),
+            switch("size", "s", help="Show how much containers wrote, too: SizeRw and SizeRootFs"),
         ),
         complete="container",
-    ),
-    "stats": Command(
-        "stats", "Show what containers use", "stats", "[CONTAINER...]", 0, -1,
-        (switch("no-stream", help="Print once and end"), table.FORMAT), complete="container",
     ),
     "diff": Command(
         "diff", "Show what a container changed in its file system", "diff", "CONTAINER", 1, 1, complete="container"
@@ -67,111 +48,6 @@ COMMANDS = {
         "port", "List a container's published ports", "port", "CONTAINER [PORT[/PROTO]]", 1, 2, complete="container"
     ),
 }  # fmt: skip
-
-
-_FILTERS = ("name", "id", "status", "label", "ancestor", "exited", "health")
-_STATES = ("created", "running", "paused", "restarting", "stopping", "exited", "dead", "removing")
-
-# -- ps -------------------------------------------------------------------------------------------------------------
-
-
-def status_text(observed: dict[str, Any]) -> str:
-    """The STATUS column."""
-    status = observed["status"]
-    if status in ("running", "paused", "stopping"):
-        up = f"Up {table.span(time.time() - (table.seconds_of(observed['started_at']) or time.time()))}"
-        if status == "paused":
-            return f"{up} (Paused)"
-        checked = health.status(observed)
-        return up if checked == "none" else f"{up} (health: starting)" if checked == "starting" else f"{up} ({checked})"
-    if status == "created":
-        return "Created"
-    code = observed.get("exit_code")
-    verb = "Restarting" if status == "restarting" else "Exited"
-    return f"{verb} ({'unknown' if code is None else code}) {table.ago(observed.get('finished_at') or '')}"
-
-
-def ports_text(ports: list[list[Any]]) -> str:
-    """The PORTS column."""
-    words = []
-    for host_ip, host_port, container_port, protocol in ports:
-        address = f"[{host_ip}]" if ":" in host_ip else host_ip or "0.0.0.0"
-        words.append(f"{address}:{host_port}->{container_port}/{protocol}")
-    return ", ".join(words)
-
-
-def _matches(filters: list[tuple[str, str]], row: tuple[Any, Any, dict[str, Any]]) -> bool:
-    record, spec, observed = row
-    wanted: dict[str, list[bool]] = {}
-    for key, value in filters:
-        label, equals, text = value.partition("=")
-        outcome = {
-            "name": value in record.name,
-            "id": record.id.startswith(value),
-            "status": observed["status"] == value,
-            "ancestor": value in (spec.image, record.image_id) or spec.image.partition(":")[0] == value,
-            "label": label in spec.labels and (not equals or spec.labels[label] == text),
-            "exited": observed["status"] == "exited" and str(observed.get("exit_code")) == value,
-            "health": health.status(observed) == value,
-        }
-        wanted.setdefault(key, []).append(outcome[key])
-    # as docker's: several values of one key are alternatives, but for labels
-    return all(all(seen) if key == "label" else any(seen) for key, seen in wanted.items())
-
-
-def _filters(words: list[str]) -> list[tuple[str, str]]:
-    pairs = [word.partition("=") for word in words]
-    for word, (key, equals, value) in zip(words, pairs):
-        if not key or not equals:
-            raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
-        if key not in _FILTERS:
-            raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(_FILTERS)}", value=key)
-        known = {"status": _STATES, "health": (*health.STATUSES, "none")}.get(key)
-        if known and value not in known:
-            raise InvalidInput(f"invalid filter {word!r}", hint=f"use one of {', '.join(known)}", value=value)
-    return [(key, value) for key, _equals, value in pairs]
-
-
-def ps(engine: Engine, options: Options, _operands: list[str]) -> int:
-    """vitrine ps"""
-    filters = _filters(options.filter)
-    if options.last is not None and not options.last.isdigit():
-        raise InvalidInput(f"--last is {options.last!r}", hint="write a whole number", value=options.last)
-    last = 1 if options.latest else int(options.last or 0)
-    everything = bool(options.all or last or any(key in ("status", "exited") for key, _value in filters))
-    rows = [row for row in engine.containers.all(everything=everything) if _matches(filters, row)]
-    rows = rows[:last] if last else rows
-    if options.quiet:
-        for record, _spec, _observed in rows:
-            sys.stdout.write((record.id if options.no_trunc else record.id[:12]) + "\n")
-        return 0
-    shown = []
-    for record, spec, observed in rows:
-        words = engine.containers.command_line(record, spec)
-        if not options.no_trunc and len(words) > 20:
-            words = words[:19] + "…"
-        running = observed["status"] in ("running", "paused")
-        shown.append(
-            {
-                "ID": record.id if options.no_trunc else record.id[:12],
-                "Image": spec.image,
-                "Command": f'"{words}"',
-                "CreatedAt": record.created,
-                "RunningFor": table.ago(record.created),
-                "State": observed["status"],
-                "Status": status_text(observed),
-                "Ports": ports_text(observed.get("ports") or []) if running else "",
-                "Names": record.name,
-                "Labels": ",".join(f"{key}={value}" for key, value in spec.labels.items()),
-            }
-        )
-    table.print_rows(
-        ("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"),
-        shown,
-        options.format,
-        keys=("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names"),
-    )
-    return 0
 
 
 # -- one container's output -----------------------------------------------------------------------------------------
@@ -232,45 +108,35 @@ def port(engine: Engine, _options: Options, operands: list[str]) -> int:
 # -- inspect --------------------------------------------------------------------------------------------------------
 
 
-def _document(engine: Engine, name: str, kind: str | None) -> dict[str, Any]:
-    if kind != "image":
+def _document(engine: Engine, name: str, kind: str | None, *, sizes: bool) -> dict[str, Any]:
+    if kind in (None, "container"):
         try:
-            return engine.containers.inspect(name)
+            document = engine.containers.inspect(name)
         except ContainerNotFound:
             if kind:
                 raise
+        else:
+            return {**document, **(_sizes(engine, document["Id"]) if sizes else {})}
+    if kind in (None, "image"):
+        try:
+            return engine.images.inspect(name)
+        except (ImageNotFound, InvalidInput):
+            if kind:
+                raise
     try:
-        return engine.images.inspect(name)
-    except (ImageNotFound, InvalidInput):
+        return volumes.document(engine.store.volumes.get(name))
+    except NotFound:
         if kind:
             raise
-        raise NotFound(f"no such object: {name}", hint="see 'vitrine ps -a' and 'vitrine images'", value=name) from None
+        hint = "see 'vitrine ps -a', 'vitrine images' and 'vitrine volume ls'"
+        raise NotFound(f"no such object: {name}", hint=hint, value=name) from None
 
 
-def _fill(document: dict[str, Any], form: str) -> str:
-    """A text with docker's simplest templates filled in: paths of keys, {{.State.Status}}, {{json .X}}."""
-    pieces = re.split(r"(\{\{.*?\}\})", form)
-    return "".join(_value(document, piece[2:-2].strip(), form) if piece[:2] == "{{" else piece for piece in pieces)
+def _sizes(engine: Engine, container_id: str) -> dict[str, int]:
+    from ..engine import disk_use
 
-
-def _value(document: dict[str, Any], inner: str, form: str) -> str:
-    match = re.fullmatch(r"(json\s+)?\.([\w.-]*)", inner)
-    if match is None:
-        raise InvalidInput(
-            f"invalid format {form!r}: {inner!r} is not understood",
-            hint="write paths of keys, as in {{.State.Status}} or {{json .Config}}; for more, take json and jq",
-            value=form,
-        )
-    value: Any = document
-    for key in filter(None, match[2].split(".")):
-        if not isinstance(value, dict) or key not in value:
-            raise InvalidInput(f"{form!r}: there is no key {key!r} here", hint="see inspect's JSON", value=form)
-        value = value[key]
-    if match[1] or isinstance(value, (dict, list)):
-        return json.dumps(value)
-    if isinstance(value, bool):  # 0 is not false
-        return "true" if value else "false"
-    return "<no value>" if value is None else str(value)
+    written, whole = disk_use.of_container(engine, engine.containers.record(container_id))
+    return {"SizeRw": written, "SizeRootFs": whole}
 
 
 def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
@@ -279,7 +145,7 @@ def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
     missing: list[VitrineError] = []
     for name in operands:
         try:
-            documents.append(_document(engine, name, options.type))
+            documents.append(_document(engine, name, options.type, sizes=options.size))
         except NotFound as error:
             missing.append(error)
     if options.format in (None, "json"):
@@ -288,61 +154,7 @@ def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
         raise InvalidInput("the format is empty", hint="write json, or {{.Key}}", value="")
     else:
         for document in documents:
-            sys.stdout.write(_fill(document, options.format) + "\n")
+            sys.stdout.write(table.fill(document, options.format) + "\n")
     for problem in missing:
         complain(problem)
     return int(bool(missing))
-
-
-# -- stats ----------------------------------------------------------------------------------------------------------
-
-_STATS_COLUMNS = ("CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS")
-_STATS_KEYS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
-
-
-def _stats_rows(engine: Engine, names: list[str], pause: float) -> list[dict[str, str]]:
-    records = [engine.containers.record(name) for name in names] if names else []
-    if not names:
-        records = [row[0] for row in engine.containers.all()]
-    first = {record.id: (time.monotonic(), engine.containers.stats(record.id)) for record in records}
-    time.sleep(pause)
-    rows = []
-    for record in records:
-        before_time, before = first[record.id]
-        after = engine.containers.stats(record.id)
-        busy = (after["cpu_ns"] - before["cpu_ns"]) / ((time.monotonic() - before_time) * 10**9)
-        used, limit = after["memory_usage"], after["memory_limit"]
-        rows.append(
-            {
-                "ID": record.id[:12],
-                "Name": record.name,
-                "CPUPerc": f"{busy * 100:.2f}%",
-                "MemUsage": f"{_binary(used)} / {_binary(limit)}",
-                "MemPerc": f"{100 * used / limit:.2f}%" if limit else "0.00%",
-                "NetIO": f"{size(after['net_rx_bytes'])} / {size(after['net_tx_bytes'])}",
-                "BlockIO": f"{size(after['io_read_bytes'])} / {size(after['io_write_bytes'])}",
-                "PIDs": str(after["pids"]),
-            }
-        )
-    return rows
-
-
-def _binary(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.4g}{unit}"
-        count /= 1024
-    return f"{count:.4g}TiB"
-
-
-def stats(engine: Engine, options: Options, operands: list[str]) -> int:
-    """vitrine stats"""
-    live = not options.no_stream and options.format != "json" and sys.stdout.isatty()
-    while True:
-        rows = _stats_rows(engine, operands, 1.0 if live else 0.2)
-        if live:
-            sys.stdout.write("\x1b[H\x1b[J")
-        table.print_rows(_STATS_COLUMNS, rows, options.format, keys=_STATS_KEYS)
-        sys.stdout.flush()
-        if not live:
-            return 0

@@ -28,6 +28,15 @@ def size(count: float) -> str:
     return f"{count:.4g}TB"
 
 
+def binary_size(count: float) -> str:
+    """A size as docker writes memory: "12.3MiB" (powers of 1024)."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.4g}{unit}"
+        count /= 1024
+    return f"{count:.4g}TiB"
+
+
 def reporter(*, quiet: bool = False) -> Callable[[dict[str, Any]], None] | None:
     """What to hand to pull and push as their progress: None when nothing shall be shown."""
     if quiet:

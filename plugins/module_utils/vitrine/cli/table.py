@@ -17,23 +17,58 @@ from .messages import plain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
 _CLOCK = "%Y-%m-%d %H:%M:%S"
-FORMAT = option("format", value="FORMAT", choices=("table", "json"), help="How to print: table or json (a line each)")
+FORMAT = option("format", value="FORMAT", help="As table, as json (a line each), or a text with keys such as {{.ID}}")
+
+
+def checked(form: str | None) -> str | None:
+    """What --format says: None for the verb's own way, "json", or a template. Raises InvalidInput."""
+    if form in (None, "json"):
+        return form
+    if "{{" not in form:
+        raise InvalidInput(
+            f"--format cannot be {form!r}", hint="write json, or a text with keys such as {{.ID}}", value=form
+        )
+    return form
 
 
 def print_rows(columns: Sequence[str], rows: list[dict[str, str]], form: str | None, *, keys: Sequence[str]) -> None:
-    """Print rows as a table with these column heads, or as JSON lines with these keys."""
+    """Print rows as a table with these column heads, as JSON lines, or by a template ("table {{.ID}}": with heads)."""
+    form = None if form == "table" else checked(form)
     if form == "json":
         for row in rows:
             sys.stdout.write(json.dumps(row) + "\n")
         return
+    if form is None:
+        lines = [list(columns), *([row[key] for key in keys] for row in rows)]
+    else:
+        from . import templates
+
+        with_heads, form = form.startswith("table "), form[6:] if form.startswith("table ") else form
+        texts = [templates.fill(row, form) for row in rows]
+        if not with_heads:
+            sys.stdout.write("".join(f"{text}\n" for text in texts))
+            return
+        lines = [text.split("\t") for text in (templates.heads(form, dict(zip(keys, columns))), *texts)]
+    _print_table(lines)
+
+
+def _print_table(lines: list[list[str]]) -> None:
     # commands and histories come from images: they must not move the cursor, nor look like another row
-    table = [list(columns), *([plain(row[key]) for key in keys] for row in rows)]
-    widths = [max(len(line[index]) for line in table) for index in range(len(columns))]
-    for line in table:
+    lines = [[plain(cell) for cell in line] for line in lines]
+    widths = [max(len(line[index]) for line in lines if index < len(line)) for index in range(max(map(len, lines)))]
+    for line in lines:
         text = "   ".join(cell.ljust(width) for cell, width in zip(line, widths))
         sys.stdout.write(text.rstrip() + "\n")
+
+
+def fill(document: dict[str, Any], form: str) -> str:
+    """A template filled in (templates.fill)."""
+    from . import templates
+
+    return templates.fill(document, form)
 
 
 def seconds_of(stamp: str) -> float | None:

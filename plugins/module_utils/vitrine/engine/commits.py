@@ -14,6 +14,7 @@ from ..oci import reference as references
 from ..oci.document import dump
 from ..runtime import cgroups
 from ..supervise.state import PAUSED
+from . import events, health
 from .paths import COMMITTING, Present
 from .spec import ContainerSpec
 
@@ -40,6 +41,8 @@ def run_config(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any]:
     for key, value in (("User", spec.user), ("WorkingDir", spec.working_dir), ("StopSignal", spec.stop_signal)):
         if value is not None:
             config[key] = value
+    if spec.healthcheck:
+        config["Healthcheck"] = health.effective(spec, image)
     if spec.env:
         merged = {word.partition("=")[0]: word for word in (*(image.get("Env") or ()), *spec.env)}
         config["Env"] = list(merged.values())
@@ -101,6 +104,8 @@ def commit(
     image_id = store.images.add(dump(document), parent=base.id)
     if reference:
         store.images.tag(reference.canonical, image_id)
+    named = {"imageRef": reference.canonical} if reference else {}
+    events.noted(engine, record.id, "commit", {"comment": message, "imageID": image_id, **named})
     return {"Id": image_id, "changed": True, "layer": bool(diff_id)}
 
 

@@ -13,10 +13,9 @@ import os
 import time
 
 from .. import lightjson as json
-from ..errors import Conflict, ContainerNotFound, DiskFull, InvalidInput, StartFailed, VitrineError
-from ..linux.fs import lock, remove_tree, write_atomic
+from ..errors import Conflict, ContainerNotFound, InvalidInput, StartFailed, VitrineError
+from ..linux.fs import lock
 from ..runtime import cgroups
-from ..supervise import restart
 from ..supervise import state as states
 from . import events
 from .paths import ATTENDED, OWNER, Paths, hostname_of

@@ -12,6 +12,7 @@ from ..errors import Conflict, InvalidInput
 from ..linux import process
 from ..runtime import capabilities
 from ..runtime import exec as runtime_exec
+from . import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,17 +77,38 @@ def run(
 ) -> int:
     """Run a command joined to this process's streams; returns its exit code (128 + n for a signal), 0 if detached."""
 
+    told = _Told(engine, name, argv)
+
     def compiled() -> dict[str, Any]:
-        return plan(engine, name, argv, **how)
+        made = plan(engine, name, argv, **how)
+        told.begins()
+        return made
 
     if detach:
         _started(compiled, None)
         return 0
     if how.get("tty"):
-        return _with_terminal(compiled, stdin)
-    return _with_pipes(
-        compiled, 0 if stdin else None, {1: lambda data: _write(1, data), 2: lambda data: _write(2, data)}
-    )
+        return told.ends(_with_terminal(compiled, stdin))
+    sinks: dict[int, Callable[[bytes], object]] = {1: lambda data: _write(1, data), 2: lambda data: _write(2, data)}
+    return told.ends(_with_pipes(compiled, 0 if stdin else None, sinks))
+
+
+class _Told:
+    """The events of one command, in docker's words."""
+
+    def __init__(self, engine: Engine, name: str, argv: Sequence[str]) -> None:
+        self._engine = engine
+        self._container = engine.containers.record(name).id
+        self._line = " ".join(argv)
+        self._id = os.urandom(32).hex()
+
+    def begins(self) -> None:
+        for action in ("exec_create", "exec_start"):
+            events.noted(self._engine, self._container, f"{action}: {self._line}", {"execID": self._id})
+
+    def ends(self, code: int) -> int:
+        events.noted(self._engine, self._container, "exec_die", {"execID": self._id, "exitCode": str(code)})
+        return code
 
 
 def _exit_code(status: int) -> int:

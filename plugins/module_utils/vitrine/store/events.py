@@ -79,7 +79,8 @@ class Events:
 
     def _events(self, condition: str, *values: Any) -> builtins.list[Event]:
         query = f"SELECT seq, time_ns, kind, action, id, attributes FROM events WHERE {condition} ORDER BY seq"
-        return [Event(*row[:5], _texts(row[5])) for row in self._store.db.rows(query, *values)]
+        rows = self._store.db.rows(query, *values)
+        return [Event(seq, at, kind, action, i, _texts(text)) for seq, at, kind, action, i, text in rows]
 
 
 def _texts(text: str) -> dict[str, Any]:

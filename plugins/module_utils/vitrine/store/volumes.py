@@ -14,10 +14,12 @@ from .disk import make_directory, writing
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
+    from collections.abc import Callable, Sequence
 
     from . import Store
 
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+_ATTRIBUTES = {"driver": "local"}
 
 
 class Volume(Record):
@@ -55,7 +57,12 @@ class Volumes:
             make_directory(self.root)
             make_directory(os.path.dirname(path), 0o701)
             make_directory(path, 0o755)
-        return self._store.db.run("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?)", name, created, labels) > 0
+        db = self._store.db
+        with db.transaction():
+            new = db.run("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?)", name, created, labels) > 0
+            if new:
+                self._store.events.add("volume", "create", name, _ATTRIBUTES)
+        return new
 
     def get(self, name: str) -> Volume:
         """Return a volume. Raises NotFound."""
@@ -69,19 +76,27 @@ class Volumes:
         rows = self._store.db.rows("SELECT name, created, labels FROM volumes ORDER BY name")
         return [Volume(name, created, labels, self.path(name)) for name, created, labels in rows]
 
-    def remove(self, name: str, *, users: tuple[str, ...] = ()) -> bool:
+    def remove(self, name: str, *, users: Callable[[str], Sequence[str]] | None = None) -> bool:
         """Remove a volume and all that is in it; returns False when there was none.
 
-        users: names of containers that mount it; Raises Conflict when there are any.
+        users: gives the names of the containers that mount it, asked when no container can get it any more; Raises
+        Conflict when there are any.
         """
         from ..linux.fs import remove_tree
 
         folder = os.path.dirname(self.path(name))
-        if users:
-            raise Conflict(
-                f"volume {name!r} is used by container {users[0]!r}", hint="remove the container first", value=name
-            )
-        found = self._store.db.run("DELETE FROM volumes WHERE name = ?", name) > 0
+        db = self._store.db
+        with db.transaction():
+            holders = users(name) if users is not None else ()
+            if holders:
+                raise Conflict(
+                    f"volume {name!r} is used by container {holders[0]!r}",
+                    hint="remove the container first",
+                    value=name,
+                )
+            found = db.run("DELETE FROM volumes WHERE name = ?", name) > 0
+            if found:
+                self._store.events.add("volume", "destroy", name, _ATTRIBUTES)
         if os.path.isdir(folder):
             remove_tree(folder)
         return found
