@@ -202,6 +202,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.users  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.runtime.wire  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.settings  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.standard  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.blobs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.buildcache  # noqa: F401

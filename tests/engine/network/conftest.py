@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,13 +16,14 @@ import pytest
 from vitrine.linux import features
 from vitrine.linux import netlink as route
 from vitrine.linux.namespaces import FLAGS, setns, unshare
-from vitrine.network import links, plan, ports
+from vitrine.network import addresses, links, plan, ports
 
 # Answers every request with its own name and the address that the request came from.
 SERVER = r"""
 import socket, sys
 kind, host, port, name = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-server = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+server = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 server.bind((host, port))
 if kind == "tcp":
@@ -39,7 +41,8 @@ while True:
 CLIENT = r"""
 import socket, sys
 kind, host, port, source = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-client = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+client = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
 client.settimeout(0.7)
 try:
     if source:
@@ -60,6 +63,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if missing and "engine/network" in str(item.path):
             item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}"))
+
+
+def first_of(subnet):
+    """The first host's address of a subnet."""
+    network = addresses.split(subnet)
+    return addresses.text(addresses.base(network) + 1, network[0])
 
 
 class Place:
@@ -114,28 +123,55 @@ class World:
             check=True,
         )
         route.apply([("addr_add", "out0", "192.0.2.1/24"), ("link_up", "out0")])
+        route.apply([("addr_add", "out0", "2001:db8::1/64")])
         self.outside.run("ip", "address", "add", "192.0.2.2/24", "dev", "in0")
+        self.outside.run("ip", "address", "add", "2001:db8::2/64", "dev", "in0", "nodad")
         self.outside.run("ip", "link", "set", "in0", "up")
         self.outside.run("ip", "link", "set", "lo", "up")
         self.outside.run("ip", "route", "add", "default", "via", "192.0.2.1")
-        route.apply([("route_default", "192.0.2.2", "out0")])
+        self.outside.run("ip", "-6", "route", "add", "default", "via", "2001:db8::1")
+        route.apply([("route_default", "192.0.2.2", "out0"), ("route_default", "2001:db8::2", "out0")])
         self.host = Place.__new__(Place)
         self.host.world, self.host.name, self.host.netns = self, "host", f"/proc/{os.getpid()}/ns/net"
 
     def place(self, name):
         return Place(self, name)
 
-    def plan(self, digit, published=(), settings=None, subnet=None, gateway=None):
+    def network(self, settings=None, subnet=None, gateway=None, subnet6="", name="bridge", bridge="", **changes):
+        """A network's record, as the store has it. subnet "": none of IPv4."""
         settings = settings or self.settings
-        subnet, gateway = subnet or self.subnet, gateway or self.gateway
+        subnet = self.subnet if subnet is None else subnet
+        subnets = []
+        if subnet:
+            subnets.append({"subnet": subnet, "gateway": gateway or first_of(subnet), "ip_range": ""})
+        if subnet6:
+            subnets.append({"subnet": subnet6, "gateway": first_of(subnet6), "ip_range": ""})
+        made = {
+            "id": hashlib.sha256(name.encode()).hexdigest(), "name": name, "driver": "bridge", "created": "",
+            "internal": False, "enable_ipv6": bool(subnet6), "subnets": subnets, "options": {}, "labels": {},
+            "bridge": bridge or settings.bridge,
+        }  # fmt: skip
+        return {**made, **changes}
+
+    def endpoint(self, digit, record, number=0):
+        """The digit's container on a network: its address is as many after the gateway's."""
+        given = {}
+        for pool in record["subnets"]:
+            value = addresses.number(pool["gateway"]) + 1 + int(digit, 16)
+            key = "address6" if ":" in pool["subnet"] else "address"
+            given[key] = addresses.text(value, addresses.bits(pool["subnet"]))
+        return plan.endpoint(record, digit * 64, number=number, **given)
+
+    def plan(self, digit, published=(), settings=None, networks=None, **network):
+        settings = settings or self.settings
+        records = networks or [self.network(settings=settings, **network)]
+        endpoints = [self.endpoint(digit, record, number) for number, record in enumerate(records)]
+        plan.settle(endpoints)
         return plan.make(
             settings_instance=settings.instance,
-            bridge=settings.bridge,
             table=settings.table,
-            subnet=subnet,
-            gateway=gateway,
             container_id=digit * 64,
-            address=plan.text(plan.number(gateway) + 1 + int(digit, 16)),
+            endpoints=endpoints,
             ports=published,
         )
 
@@ -148,7 +184,8 @@ class World:
         self.fds += held
         links.setup_host(network, self.lock)
         links.connect(network, place.netns, self.lock)
-        place.plan, place.address = network, network["address"]
+        place.plan, place.one = network, network["endpoints"][0]
+        place.address, place.address6 = place.one["address"], place.one["address6"]
         self.plans[network["container_id"]] = network
         return place
 

@@ -15,11 +15,18 @@ import pytest
 
 from vitrine.errors import HostError, StartFailed
 from vitrine.linux import netlink as route
-from vitrine.network import firewalls, links, plan, ports, rules
+from vitrine.network import addresses, firewalls, links, plan, pools, ports, rules
+
+from .conftest import first_of
 
 
 def switch(name):
     return Path("/proc/sys/net", name).read_text().strip()
+
+
+def moved(network, address):
+    """The same plan with another address."""
+    return {**network, "endpoints": [{**network["endpoints"][0], "address": address}]}
 
 
 def nft(*argv, text=None):
@@ -28,15 +35,17 @@ def nft(*argv, text=None):
 
 @pytest.mark.parametrize("subnet", ["10.83.0.0/16", "10.64.16.0/20", "10.9.8.128/26", "10.83.0.0/24"])
 def test_nft_prints_the_ruleset_and_loads_it_again_as_it_was(world, subnet):
-    gateway = plan.text(plan.split(subnet)[0] + 1)
+    gateway = first_of(subnet)
     ports = [["", 8080, 80, "tcp"], ["127.0.0.1", 53, 53, "udp"], ["", 9, 9, "sctp"]]
     network = world.plan("1", ports, subnet=subnet, gateway=gateway)
     rules.ensure(network)
     rules.add_ports(network)
     text = nft("list", "ruleset")
-    assert f"ip saddr {subnet} oifname" in text and f"ip daddr {subnet} drop" in text
-    assert f'tcp . 8080 comment "{network["container_id"]}" : {network["address"]} . 80' in text
-    assert f'127.0.0.1 . udp . 53 comment "{network["container_id"]}" : {network["address"]} . 53' in text
+    bridge = world.settings.bridge
+    assert f'{subnet} comment "{subnet}" : jump guard_{bridge}' in text
+    assert f'{subnet} comment "{subnet}" : jump leave_{bridge}' in text
+    assert f'tcp . 8080 comment "{network["container_id"]}" : {network["endpoints"][0]["address"]} . 80' in text
+    assert f'127.0.0.1 . udp . 53 comment "{network["container_id"]}" : {network["endpoints"][0]["address"]} . 53' in text
     nft("-c", "-f", "-", text=text)
     before = rules.published(network["table"])
     nft("-f", "-", text="flush ruleset\n" + text)
@@ -56,9 +65,9 @@ def test_a_range_of_a_thousand_ports_is_published_and_taken_back(world):
     links.setup_host(network, world.lock)
     links.connect(network, world.outside.netns, world.lock)
     assert len(rules.published(network["table"])) == 1000
-    rules.add_ports({**network, "address": "10.83.0.77"})  # all in the way, all replaced
+    rules.add_ports(moved(network, "10.83.0.77"))  # all in the way, all replaced
     assert {entry[3] for entry in rules.published(network["table"])} == {"10.83.0.77"}
-    links.disconnect({**network, "address": "10.83.0.77"}, world.lock)
+    links.disconnect(moved(network, "10.83.0.77"), world.lock)
     assert rules.published(network["table"]) == []
 
 
@@ -88,10 +97,10 @@ def test_another_layout_is_replaced_and_published_ports_are_kept(world):
     network = world.plan("1", [["", 8080, 80, "tcp"]])
     rules.ensure(network)
     rules.add_ports(network)
-    nft("delete", "chain", "ip", network["table"], rules.marker(network))
+    nft("delete", "chain", "ip", network["table"], rules.LAYOUT)
     nft("flush", "chain", "ip", network["table"], "early")
     rules.ensure(network)
-    assert "drop" in nft("list", "chain", "ip", network["table"], "early")
+    assert "vmap @subnets" in nft("list", "chain", "ip", network["table"], "early")
     assert [entry[:2] for entry in rules.published(network["table"])] == [("", 8080)]
 
 
@@ -117,18 +126,18 @@ def test_the_bridge_keeps_its_address_and_takes_the_default_routes_mtu(world):
 
     one = world.container("1")
     before = seen()
-    assert before[1:] == (1420, plan.mac_address(world.gateway))
+    assert before[1:] == (1420, addresses.mac_address(world.gateway))
     two = world.container("2")
     assert seen() == before
     assert "mtu 1420" in two.run("ip", "link", "show", "eth0")
-    assert plan.mac_address(two.address) in two.run("ip", "link", "show", "eth0")
+    assert addresses.mac_address(two.address) in two.run("ip", "link", "show", "eth0")
     assert f"default via {world.gateway} dev eth0" in two.run("ip", "route")
     one.end()
 
 
 def test_a_veth_pair_goes_with_its_namespace(world):
     one = world.container("1")
-    name = one.plan["host_if"]
+    name = one.one["host_if"]
     assert Path("/proc/sys/net/ipv4/conf", name).exists()
     one.end()
     end = time.monotonic() + 10
@@ -163,27 +172,27 @@ def test_a_bridge_in_use_does_not_move(world):
 
 def test_a_failed_connect_leaves_nothing_of_the_container(world):
     network = world.plan("1", [["", 8080, 80, "tcp"]])
-    network["ifname"] = "a/b"  # no interface can have that name
+    network["endpoints"][0]["ifname"] = "a/b"  # no interface can have that name
     links.setup_host(network, world.lock)
     with pytest.raises(StartFailed) as caught:
         links.connect(network, world.outside.netns, world.lock)
     assert caught.value.stage == "network" and caught.value.errno
     assert rules.published(network["table"]) == []
     with route.Netlink() as netlink:
-        assert route.link(netlink, network["host_if"]) is None
+        assert route.link(netlink, network["endpoints"][0]["host_if"]) is None
 
 
 def test_failing_inside_the_namespace_undoes_what_was_done_outside(world):
     network = world.plan("1", [["", 8080, 80, "tcp"]])
     links.setup_host(network, world.lock)
-    network["address"] = "0.0.0.0"  # no interface can have that address
+    network["endpoints"][0]["address"] = "0.0.0.0"  # no interface can have that address
     with pytest.raises(StartFailed):
         links.connect(network, world.outside.netns, world.lock)
     assert rules.published(network["table"]) == []
     own = os.stat("/proc/self/ns/net").st_ino
     assert own != os.stat(world.outside.netns).st_ino  # the process is back where it was
     with route.Netlink() as netlink:
-        assert route.link(netlink, network["host_if"]) is None
+        assert route.link(netlink, network["endpoints"][0]["host_if"]) is None
 
 
 def test_without_any_packet_filter_the_error_says_what_to_get(world, monkeypatch):
@@ -202,12 +211,12 @@ def test_without_any_packet_filter_the_error_says_what_to_get(world, monkeypatch
 def test_a_chosen_subnet_avoids_what_the_host_has(world):
     subprocess.run(["ip", "route", "add", "10.83.0.0/20", "via", "192.0.2.2"], check=True)
     subprocess.run(["ip", "address", "add", "10.84.3.1/24", "dev", "out0"], check=True)
-    subnet, gateway = plan.choose_subnet("")
+    subnet, gateway = pools.choose_subnet("")
     assert (subnet, gateway) == ("10.86.0.0/16", "10.86.0.1")
     network = world.plan("1", subnet=subnet, gateway=gateway)
     links.setup_host(network, world.lock)
-    assert plan.choose_subnet("")[0] == "10.87.0.0/16"
-    assert plan.choose_subnet("", bridge=world.settings.bridge)[0] == subnet  # its own bridge is not in the way
+    assert pools.choose_subnet("")[0] == "10.87.0.0/16"
+    assert pools.choose_subnet("", bridge=world.settings.bridge)[0] == subnet  # its own bridge is not in the way
 
 
 DROPPING = """
@@ -265,9 +274,9 @@ def test_inspection_shows_what_is_there(world):
     one = world.container("1", [["127.0.0.1", 8080, 80, "tcp"]])
     seen = inspect.observe(world.names)
     assert (seen["present"], seen["up"], seen["mtu"]) == (True, True, 1420)
-    assert seen["mac"] == plan.mac_address(world.gateway)
+    assert seen["mac"] == addresses.mac_address(world.gateway)
     assert seen["addresses"] == ["10.83.0.1/16"]
-    assert seen["interfaces"] == [one.plan["host_if"]]
+    assert seen["interfaces"] == [one.one["host_if"]]
     assert seen["published"] == [
         {
             "host_ip": "127.0.0.1",

@@ -210,7 +210,7 @@ def test_sweep_removes_what_killed_containers_left(world):
     assert any("222222222222" in line for line in removed)
     assert world.outside.ask("192.0.2.1", 8080) == "container1 192.0.2.2"
     assert world.outside.ask("192.0.2.1", 8082).startswith("no:")
-    assert not os.path.exists(f"/proc/sys/net/ipv4/conf/{two.plan['host_if']}")
+    assert not os.path.exists(f"/proc/sys/net/ipv4/conf/{two.one['host_if']}")
     assert links.sweep(world.names, {one.plan["container_id"]}, world.lock) == []
     assert links.sweep(world.names, (), world.lock)
     assert links.sweep(world.names, (), world.lock) == []

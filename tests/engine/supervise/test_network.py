@@ -11,6 +11,7 @@ import socket
 import pytest
 
 from vitrine import errors
+from vitrine.network import addresses, pools
 from vitrine.network import plan as network_plan
 from vitrine.supervise import launch, restart
 
@@ -18,17 +19,19 @@ from .conftest import until
 
 
 def plan_of(box, address, ports=()):
-    subnet, gateway = network_plan.choose_subnet(box.settings.instance, bridge=box.settings.bridge)
-    start = network_plan.split(subnet)[0]
+    subnet, gateway = pools.choose_subnet(box.settings.instance, bridge=box.settings.bridge)
+    network = {
+        "id": "0" * 64, "name": "bridge", "driver": "bridge", "internal": False, "options": {},
+        "subnets": [{"subnet": subnet, "gateway": gateway, "ip_range": ""}], "bridge": box.settings.bridge,
+    }  # fmt: skip
+    mine = addresses.text(addresses.base(addresses.split(subnet)) + address)
+    endpoints = [network_plan.endpoint(network, box.id, address=mine)]
+    network_plan.settle(endpoints)
     return network_plan.make(
         settings_instance=box.settings.instance,
-        bridge=box.settings.bridge,
         table=box.settings.table,
-        subnet=subnet,
-        gateway=gateway,
         container_id=box.id,
-        address=network_plan.text(start + address),
-        mac=None,
+        endpoints=endpoints,
         ports=[list(port) for port in ports],
     )
 

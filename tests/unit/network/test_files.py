@@ -51,14 +51,25 @@ def test_any_text_gives_lines_that_resolvers_understand(text):
         assert line.split()[0] in ("nameserver", "search", "options")
 
 
+def test_servers_on_ipv6_are_kept_for_whom_they_can_serve():
+    assert "nameserver 2001:db8::53\n" in files.resolv_conf(HOST, ipv6=True)
+    assert "fe80" not in files.resolv_conf(HOST, ipv6=True)
+
+
+def test_a_number_of_dots_is_only_set_where_nobody_did():
+    assert "options edns0 trust-ad ndots:2\n" in files.resolv_conf(HOST, ndots="0")
+    assert "options ndots:0\n" in files.resolv_conf("nameserver 192.0.2.53\n", ["127.0.0.11"], ndots="0")
+    assert "options rotate ndots:0\n" in files.resolv_conf(HOST, options=["rotate"], ndots="0")
+
+
 def test_hosts_names_loopback_extras_and_the_container():
-    text = files.hosts("web.example.com", "10.83.0.2", {"db": "10.83.0.3"})
+    text = files.hosts("web.example.com", ["10.83.0.2", "fd00::2"], {"db": "10.83.0.3"})
     lines = text.splitlines()
     assert lines[0] == "127.0.0.1\tlocalhost"
-    assert lines[-2:] == ["10.83.0.3\tdb", "10.83.0.2\tweb.example.com web"]
+    assert lines[-3:] == ["10.83.0.3\tdb", "10.83.0.2\tweb.example.com web", "fd00::2\tweb.example.com web"]
     assert text.endswith("\n")
 
 
 def test_hosts_without_a_network_or_a_name():
-    assert files.hosts("web", None).splitlines()[-1] == "127.0.0.1\tweb"
-    assert files.hosts("", None, [("db", "10.0.0.1")]).splitlines()[-1] == "10.0.0.1\tdb"
+    assert files.hosts("web", []).splitlines()[-1] == "127.0.0.1\tweb"
+    assert files.hosts("", [], [("db", "10.0.0.1")]).splitlines()[-1] == "10.0.0.1\tdb"

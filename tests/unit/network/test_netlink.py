@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitrine.linux import netlink as route
-from vitrine.network import plan as plans
+from vitrine.linux import netlink_kinds as kinds
+from vitrine.network import addresses
 
 pytest.importorskip("pyroute2", reason="needs pyroute2")
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg  # noqa: E402
@@ -81,7 +82,7 @@ def test_an_address(address, length):
     assert seen.get_attr("IFA_LOCAL") == seen.get_attr("IFA_ADDRESS") == str(address)
     if length < 31:
         top = int(address) | ((1 << (32 - length)) - 1)
-        assert plans.number(seen.get_attr("IFA_BROADCAST")) == top
+        assert addresses.number(seen.get_attr("IFA_BROADCAST")) == top
     else:
         assert seen.get_attr("IFA_BROADCAST") is None
 
@@ -106,6 +107,45 @@ def test_routes():
     assert seen.get_attr("RTA_GATEWAY") is None
     seen = decode(rtmsg, route.route_add(3, "default", "fd00::1"))
     assert (seen["family"], seen.get_attr("RTA_GATEWAY")) == (10, "fd00::1")
+
+
+@pytest.mark.parametrize("mode", sorted(kinds.MODES["macvlan"]))
+def test_a_macvlan_link_in_a_namespace(mode):
+    seen = decode(ifinfmsg, kinds.sublink_create("macvlan", mode, 5, 11, "eth0", MAC, 1400))
+    assert seen["header"]["flags"] == route.NLM_F_REQUEST | route.NLM_F_CREATE | route.NLM_F_EXCL
+    assert (seen.get_attr("IFLA_IFNAME"), seen.get_attr("IFLA_LINK")) == ("eth0", 5)
+    assert (seen.get_attr("IFLA_NET_NS_FD"), seen.get_attr("IFLA_MTU")) == (11, 1400)
+    assert seen.get_attr("IFLA_ADDRESS") == "02:42:0a:53:00:02"
+    info = seen.get_attr("IFLA_LINKINFO")
+    assert info.get_attr("IFLA_INFO_KIND") == "macvlan"
+    assert info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_MACVLAN_MODE") == mode
+
+
+@pytest.mark.parametrize("mode", sorted(kinds.MODES["ipvlan"]))
+def test_an_ipvlan_link_in_a_namespace(mode):
+    seen = decode(ifinfmsg, kinds.sublink_create("ipvlan", mode, 5, 11, "eth0", MAC))
+    assert (seen.get_attr("IFLA_IFNAME"), seen.get_attr("IFLA_LINK"), seen.get_attr("IFLA_NET_NS_FD")) == ("eth0", 5, 11)
+    assert seen.get_attr("IFLA_MTU") is None and seen.get_attr("IFLA_ADDRESS") is None  # both are its parent's
+    info = seen.get_attr("IFLA_LINKINFO")
+    assert info.get_attr("IFLA_INFO_KIND") == "ipvlan"
+    said = info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_IPVLAN_MODE")
+    assert said in (kinds.MODES["ipvlan"][mode], mode)
+
+
+def test_an_isolated_port():
+    kind, _flags, body = kinds.bridge_port_isolate(9)
+    assert kind == 19
+    assert struct.unpack_from("=BxHiII", body)[0] == 7
+    assert route.attributes(dict(route.attributes(body, 16))[12]) == [(33, b"\1")]
+
+
+def test_a_route_is_taken_back_as_it_was_made():
+    for gateway in ("10.83.0.1", "fd00::1"):
+        made = decode(rtmsg, route.route_add(3, "default", gateway))
+        gone = decode(rtmsg, kinds.route_delete(3, "default", gateway))
+        assert gone["header"]["type"] == 25
+        assert [gone.get_attr(name) for name in ("RTA_GATEWAY", "RTA_OIF")] == [gateway, 3]
+        assert gone["family"] == made["family"]
 
 
 def test_an_unknown_operation_is_refused_before_anything_else():

@@ -16,6 +16,7 @@ import pytest
 
 from vitrine.errors import (
     Conflict,
+    HostError,
     ContainerNotFound,
     ContentMismatch,
     ImageInUse,
@@ -318,20 +319,54 @@ def test_a_name_beats_the_beginning_of_an_id(store) -> None:
     assert store.containers.get("1111").id == TWO
 
 
-def test_leases(store) -> None:
-    def first_free(used: set[str]) -> str:
-        return next(f"10.0.0.{number}" for number in range(2, 250) if f"10.0.0.{number}" not in used)
+def first_free(used: set[str], _last: str | None) -> str:
+    for number in range(2, 5):
+        if f"10.0.0.{number}" not in used:
+            return f"10.0.0.{number}"
+    raise HostError("full")
 
-    assert store.leases.acquire("bridge", ONE, first_free) == "10.0.0.2"
-    assert store.leases.acquire("bridge", ONE, first_free) == "10.0.0.2"
-    assert store.leases.acquire("bridge", TWO, first_free) == "10.0.0.3"
-    assert store.leases.all("bridge") == {"10.0.0.2": ONE, "10.0.0.3": TWO}
-    store.networks.create("bridge", {"subnet": "10.0.0.0/24"})
+
+def test_leases(store) -> None:
+    def lease(owner: str, asked: str = "", idle=lambda _id: False) -> str:
+        return store.leases.acquire(owner, [("net", 4, asked, first_free)], idle=idle)["net", 4]
+
+    assert lease(ONE) == lease(ONE) == "10.0.0.2"
+    assert lease(TWO) == "10.0.0.3"
+    assert store.leases.all("net") == {"10.0.0.2": ONE, "10.0.0.3": TWO}
+    with pytest.raises(Conflict, match=f"10.0.0.2 .* in use by container '{ONE[:12]}'"):
+        lease(TWO, "10.0.0.2")
+    assert lease(TWO) == "10.0.0.3"  # and it keeps what it had
+    assert lease(TWO, "10.0.0.4") == lease(TWO, "10.0.0.4") == "10.0.0.4"
+    assert lease("3" * 64) == "10.0.0.3"
+    with pytest.raises(HostError):
+        lease("4" * 64)
+    assert lease("4" * 64, idle=lambda one: one in (ONE, TWO)) == "10.0.0.2"  # of one that does not run
+    assert store.leases.all("net")["10.0.0.4"] == TWO  # but not what was asked for by number
+    assert lease("5" * 64, "10.0.0.2", idle=lambda one: one == "4" * 64) == "10.0.0.2"
+    assert store.leases.release(TWO, "other") is False
+    assert store.leases.release(TWO) and not store.leases.release(TWO)
+
+
+def test_leases_of_both_families_are_taken_together_or_not_at_all(store) -> None:
+    def six(_used: set[str], last: str | None) -> str:
+        return f"fd00::{int(last.rpartition(':')[2]) + 1 if last else 2}"
+
+    both = [("net", 4, "", first_free), ("net", 6, "", six), ("other", 4, "", first_free)]
+    assert store.leases.acquire(ONE, both) == {("net", 4): "10.0.0.2", ("net", 6): "fd00::2", ("other", 4): "10.0.0.2"}
+    store.leases.release(ONE)
+    assert store.leases.acquire(ONE, both)["net", 6] == "fd00::3"  # the next one, although the first is free again
     with pytest.raises(Conflict):
-        store.networks.remove("bridge")
-    assert store.leases.release(ONE) and not store.leases.release(ONE)
-    store.leases.release(TWO)
-    assert store.networks.remove("bridge") and not store.networks.remove("bridge")
+        store.leases.acquire(TWO, [("net", 6, "", six), ("net", 4, "10.0.0.2", first_free)])
+    assert TWO not in store.leases.all("net").values()
+
+
+def test_a_network_is_removed_with_its_leases_when_nobody_is_on_it(store) -> None:
+    store.networks.create("net", {"subnets": []})
+    store.leases.acquire(ONE, [("net", 4, "", first_free)])
+    with pytest.raises(Conflict, match="active endpoints: db, web"):
+        store.networks.remove("net", lambda: ["web", "db"])
+    assert store.networks.remove("net") and not store.networks.remove("net")
+    assert store.leases.all("net") == {}
 
 
 def test_two_processes_never_get_one_address(store) -> None:
@@ -342,7 +377,7 @@ def test_two_processes_never_get_one_address(store) -> None:
         with Store(store.root) as mine:
             for index in range(10):
                 name = f"{number:032d}{index:032d}"
-                got.append(mine.leases.acquire("bridge", name, lambda used: str(len(used) + 2)))
+                got.append(mine.leases.acquire(name, [("bridge", 4, "", lambda used, _last: str(len(used) + 2))]))
 
     threads = [threading.Thread(target=lease, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 # field -> (the words it may be, besides container:NAME where that is allowed, whether that is)
 _MODES = {
-    "network_mode": (("bridge", "default", "host", "none"), True),
     "pid_mode": (("", "private", "host"), True),
     "ipc_mode": (("", "private", "shareable", "none", "host"), True),
     "uts": (("", "private", "host"), False),

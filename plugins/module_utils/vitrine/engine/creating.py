@@ -10,9 +10,9 @@ import os
 
 from .. import clock
 from .. import lightjson as json
-from ..linux.fs import lock, remove_tree, write_atomic
-from . import bundle, checks, events, inspect, parse
-from .paths import DOOMED, Paths
+from ..linux.fs import lock, sync_directory, write_atomic
+from . import bundle, checks, endpoints, events, health, inspect, parse
+from .paths import DOOMED, Paths, remove_folder
 from .spec import ContainerSpec, Mount, Port
 from .spec import anonymous as is_anonymous
 
@@ -69,7 +69,7 @@ def create(
     store.hold()  # the image must not be collected before the container's row keeps it
     image = engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
     config = json.loads(image.config).get("config") or {}
-    spec = _completed(spec, config if image_volumes else {**config, "Volumes": None})
+    spec = endpoints.check(engine, _completed(spec, config if image_volumes else {**config, "Volumes": None}))
     _check(spec, config)
     container_id = new_id()
     name = spec.name or _generated_name(container_id)
@@ -83,7 +83,9 @@ def create(
         wanted = [mount for mount in spec.mounts if mount.type == "volume"]
         absent = [mount.source for mount in wanted if not os.path.isdir(store.volumes.path(mount.source))]
         doomed = _doom(folder, absent)
-        fresh += [mount for mount in wanted if store.volumes.create(mount.source)]
+        for mount in wanted:
+            if store.volumes.create(mount.source):
+                fresh.append(mount)
         root = store.layers.prepare_root(folder, image.top)
         for mount in fresh:
             # as docker does: a new volume begins with what the image has at its place
@@ -94,18 +96,33 @@ def create(
                 container_id, name, image.id, spec.to_json(), created=clock.now(), desired=desired
             )
             events.entered(engine, record, "create")
-        if doomed:
-            os.unlink(f"{folder}/{DOOMED}")
     except BaseException:
         for mount in fresh:
             store.volumes.remove(mount.source)
-        remove_tree(folder)
+        remove_folder(folder)
         raise
+    else:
+        _settle(folder, doomed)
     finally:
         os.close(held)
         if not held_before:
             store.release()
     return container_id
+
+
+def _settle(folder: str, doomed: bool) -> None:
+    """What is left to do once the container is there: nothing that fails here takes it back.
+
+    The folders are made durable after the row: that has had the disk write all that was done before, so it costs
+    nothing now, and a row without a folder gets one again (system.reconcile).
+    """
+    try:
+        if doomed:  # else its removal writes it anew
+            os.unlink(f"{folder}/{DOOMED}")
+        for path in (folder, os.path.dirname(folder)):
+            sync_directory(path)
+    except OSError:
+        pass
 
 
 def _doom(folder: str, volumes: list[str]) -> bool:
@@ -123,6 +140,7 @@ def _check(spec: ContainerSpec, image: dict[str, Any]) -> None:
     bundle.resources(spec, [])
     bundle.Security(spec.security_opts, spec.privileged).seccomp_profile()
     bundle.stop_signal(spec, image)
+    health.check_action(spec, image)
 
 
 def _completed(spec: ContainerSpec, image: dict[str, Any]) -> ContainerSpec:

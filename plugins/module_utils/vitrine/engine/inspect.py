@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ..errors import InvalidInput
 from . import health
+from . import endpoints
 from .bundle import DEFAULT_SHM, arguments, environment
 
 TYPE_CHECKING = False
@@ -135,30 +136,53 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
 
 
 def _network_settings(spec: ContainerSpec, network: dict[str, Any], running: bool, ports: list[Any]) -> dict[str, Any]:
-    """network: the container's network plan (address, gateway, prefix, mac, bridge), or {} without a bridge."""
-    address = network.get("address", "") if running else ""
-    endpoint = {
-        "IPAMConfig": None,
-        "Aliases": None,
-        "NetworkID": network.get("bridge", ""),
-        "Gateway": network.get("gateway", "") if address else "",
-        "IPAddress": address,
-        "IPPrefixLen": network.get("prefix", 0) if address else 0,
-        "MacAddress": network.get("mac", "") if address else "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+    """network: the container's network plan, or {} without one. Addresses are shown while they are in use."""
+    plans_of = {one["network"]: one for one in network.get("endpoints") or ()}
+    networks = {
+        name: _endpoint(plans_of.get(name, {}), options, running) for name, options in endpoints.wanted(spec).items()
     }
-    mode = spec.network_mode
-    bindings: dict[str, Any] = dict(_bindings(ports)) if running else {}
+    if spec.network_mode in endpoints.MODES:
+        networks = {spec.network_mode: _endpoint({}, {}, running)}
+    first = networks.get(endpoints.DEFAULT) or _endpoint({}, {}, False)  # as docker's: of the default bridge only
+    keys = ("Gateway", "IPAddress", "IPPrefixLen", "MacAddress", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen")
     return {
         "Bridge": "",
         "SandboxID": "",
-        "Ports": bindings,
-        "Gateway": endpoint["Gateway"],
-        "IPAddress": address,
-        "IPPrefixLen": endpoint["IPPrefixLen"],
-        "MacAddress": endpoint["MacAddress"],
-        "Networks": {} if mode.startswith("container:") else {mode: endpoint},
+        "SandboxKey": "",
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "Ports": dict(_bindings(ports)) if running else {},
+        **{key: first[key] for key in keys},
+        "Networks": networks,
+    }
+
+
+def _endpoint(one: dict[str, Any], options: dict[str, Any], running: bool) -> dict[str, Any]:
+    """One entry of "Networks". one: the endpoint in the plan, {} for none; options: what the spec wants of it."""
+    live = one if running else {}
+    asked = {
+        key: options[field]
+        for key, field in (("IPv4Address", "ipv4_address"), ("IPv6Address", "ipv6_address"))
+        if options.get(field)
+    }
+    names = list(options.get("aliases") or ())
+    return {
+        "IPAMConfig": asked or None,
+        "Links": None,
+        "Aliases": names or None,
+        "DNSNames": None,
+        "DriverOpts": options.get("driver_opts") or None,
+        "GwPriority": int(options.get("gw_priority") or 0),
+        "NetworkID": one.get("network_id", ""),
+        "EndpointID": endpoints.endpoint_id(live) if live else "",
+        "Gateway": live.get("gateway", "") if not live.get("internal") else "",
+        "IPAddress": live.get("address", ""),
+        "IPPrefixLen": live.get("prefix", 0),
+        "MacAddress": live.get("mac", ""),
+        "IPv6Gateway": live.get("gateway6", "") if not live.get("internal") else "",
+        "GlobalIPv6Address": live.get("address6", ""),
+        "GlobalIPv6PrefixLen": live.get("prefix6", 0),
     }
 
 

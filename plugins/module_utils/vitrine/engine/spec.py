@@ -62,6 +62,8 @@ class ContainerSpec(Record):
     """Desired state of one container. None (or an empty collection) means: as the image or the engine has it.
 
     Sizes are bytes, cpus are thousand-millionths (1 CPU = 10**9), times are seconds unless a field says otherwise.
+    networks: what is wanted of each network by its name ({"ipv4_address", "ipv6_address", "aliases", "mac_address",
+    "gw_priority", "driver_opts"}, all optional); with any, network_mode is the name of the first one.
     env holds "NAME=value" texts in the order given; a bare name was resolved by whoever parsed it.
     """
 
@@ -82,6 +84,7 @@ class ContainerSpec(Record):
     mounts: tuple[Mount, ...] = ()
     tmpfs: dict[str, str] = {}
     network_mode: str = "bridge"
+    networks: dict[str, dict[str, Any]] = {}
     dns_servers: tuple[str, ...] = ()
     dns_search_domains: tuple[str, ...] = ()
     dns_opts: tuple[str, ...] = ()

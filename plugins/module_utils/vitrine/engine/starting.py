@@ -15,10 +15,12 @@ from ..errors import Conflict, InvalidInput
 from ..linux.fs import write_atomic
 from ..network import files as network_files
 from ..network import plan as network_plan
+from ..network.names import write_scope
 from ..runtime import cgroups
 from ..runtime.plan import compile_spec
 from . import bundle, health, parse
 from .containers import DEFAULT_STOP_TIMEOUT
+from .endpoints import RESOLVER, plan_of, scope
 from .paths import Paths, hostname_of
 
 TYPE_CHECKING = False
@@ -63,40 +65,6 @@ def _joined_namespaces(engine: Engine, spec: ContainerSpec) -> tuple[dict[str, s
     return joined, shared, owners
 
 
-def default_network(engine: Engine) -> dict[str, Any]:
-    """The record of the default bridge network; its subnet is chosen once, and kept while the host allows it."""
-    networks = engine.store.networks
-    found = networks.get("bridge")
-    if found is None:
-        wanted = engine.settings.config.get("bridge_subnet")
-        subnet, gateway = network_plan.choose_subnet(engine.settings.instance, wanted)
-        found = networks.create("bridge", {"subnet": subnet, "gateway": gateway, "bridge": engine.settings.bridge})
-    return found
-
-
-def _network(engine: Engine, spec: ContainerSpec, container_id: str) -> dict[str, Any] | None:
-    """The network plan of a container on the bridge; its lease is taken here. None for other modes."""
-    if spec.network_mode not in ("bridge", "default"):
-        return None
-    network = default_network(engine)
-    address = engine.store.leases.acquire(
-        "bridge",
-        container_id,
-        lambda used: network_plan.pick_address(network["subnet"], network["gateway"], used),
-    )
-    return network_plan.make(
-        settings_instance=engine.settings.instance,
-        bridge=engine.settings.bridge,
-        table=engine.settings.table,
-        subnet=network["subnet"],
-        gateway=network["gateway"],
-        container_id=container_id,
-        address=address,
-        mac=spec.mac_address,
-        ports=[[port.host_ip, port.host_port, port.container_port, port.protocol] for port in spec.published_ports],
-    )
-
-
 def _host_resolv_conf() -> str:
     """The host's resolver configuration; systemd-resolved's stub is of no use in another network namespace."""
     for path in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
@@ -113,6 +81,7 @@ def _host_resolv_conf() -> str:
 def _write_in_place(path: str, text: str) -> None:
     """Keep the inode: a running container has it bind-mounted."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o644)  # whatever the caller's umask is, every user of the container reads it
         file.write(text)
 
 
@@ -129,14 +98,7 @@ def _network_files(
                 _host_resolv_conf(), spec.dns_servers, spec.dns_search_domains, spec.dns_opts, keep_loopback=True
             )
         else:
-            gateway = plan["gateway"] if plan else "127.0.0.1"
-            extra = {
-                name: gateway if address == "host-gateway" else address for name, address in spec.etc_hosts.items()
-            }
-            full = f"{hostname}.{spec.domainname}" if spec.domainname else hostname
-            hosts = network_files.hosts(full, plan["address"] if plan else None, extra)
-            servers = spec.dns_servers or engine.settings.texts("dns")
-            resolv = network_files.resolv_conf(_host_resolv_conf(), servers, spec.dns_search_domains, spec.dns_opts)
+            hosts, resolv = _own_files(engine, spec, hostname, plan)
         _write_in_place(paths.file("hosts"), hosts)
         _write_in_place(paths.file("resolv.conf"), resolv)
     _write_in_place(paths.file("hostname"), hostname + "\n")
@@ -145,6 +107,27 @@ def _network_files(
         "/etc/resolv.conf": owner.file("resolv.conf"),
         "/etc/hostname": paths.file("hostname"),
     }
+
+
+def _own_files(engine: Engine, spec: ContainerSpec, hostname: str, plan: dict[str, Any] | None) -> tuple[str, str]:
+    """The texts of hosts and resolv.conf of a container with a network namespace of its own."""
+    endpoints = plan["endpoints"] if plan else []
+    outward = network_plan.primary(plan) if plan else None
+    gateway = (outward["gateway"] or outward["gateway6"]) if outward else "127.0.0.1"
+    extra = {name: gateway if address == "host-gateway" else address for name, address in spec.etc_hosts.items()}
+    full = f"{hostname}.{spec.domainname}" if spec.domainname else hostname
+    own = [one[key] for one in endpoints for key in ("address", "address6") if one[key]]
+    servers = list(spec.dns_servers or engine.settings.texts("dns"))
+    if not any(one["named"] for one in endpoints):
+        ipv6 = any(one["address6"] and not one["internal"] for one in endpoints)
+        resolv = network_files.resolv_conf(
+            _host_resolv_conf(), servers, spec.dns_search_domains, spec.dns_opts, ipv6=ipv6
+        )
+    else:
+        resolv = network_files.resolv_conf(
+            _host_resolv_conf(), [RESOLVER], spec.dns_search_domains, spec.dns_opts, ndots="0"
+        )
+    return network_files.hosts(full, own, extra), resolv
 
 
 def log_request(engine: Engine, spec: ContainerSpec, paths: Paths) -> dict[str, Any]:
@@ -192,8 +175,11 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
     for folder in (engine.settings.run_root, paths.run):  # makedirs closes only the last one that it makes
         os.makedirs(folder, 0o700, exist_ok=True)
     joined, shared, owners = _joined_namespaces(engine, spec)
-    network = _network(engine, spec, record.id)
     hostname = hostname_of(spec, record.id)
+    network = plan_of(engine, spec, record.id, record.name, hostname)
+    names = scope(engine, spec, network)
+    if names:
+        write_scope(paths.run, names)
     files = _network_files(engine, spec, paths, hostname, network, shared)
     volumes = {mount.target: engine.store.volumes.path(mount.source) for mount in spec.mounts if mount.type == "volume"}
     root = engine.store.layers.prepare_root(paths.folder, record.chain_id)
@@ -219,6 +205,7 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
     )
     plan["owners"] = owners  # a restart comes when those may be dead, and their numbers others'
     write_atomic(paths.network, json.dumps(network or {}).encode(), durable=False)
+    grace = DEFAULT_STOP_TIMEOUT if spec.stop_timeout is None else spec.stop_timeout
     return {
         "id": record.id,
         "run_dir": paths.run,
@@ -226,14 +213,12 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
         "plan": plan,
         "cgroup": cgroup,
         "network": network,
+        "names": names,
         "lock_path": f"{engine.settings.run_root}/network.lock",
         "log": log_request(engine, spec, paths),
         "restart": {"policy": spec.restart_policy, "max_retries": spec.restart_retries},
         "health": health.request(spec, image),
-        "stop": (
-            bundle.stop_signal(spec, image),
-            DEFAULT_STOP_TIMEOUT if spec.stop_timeout is None else spec.stop_timeout,
-        ),
+        "stop": (bundle.stop_signal(spec, image), grace),
         "tty": spec.tty,
         "open_stdin": spec.interactive,
         "stdin_once": spec.interactive,

@@ -27,6 +27,7 @@ NETLINK_NETFILTER = 12
 SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10
 NETLINK_EXT_ACK = 11
+NETLINK_GET_STRICT_CHK = 12
 
 NLM_F_REQUEST = 0x1
 NLM_F_ACK = 0x4
@@ -183,6 +184,13 @@ class Netlink:
                     return failures  # the kernel refused the transaction as a whole: nothing else will come
                 pending.discard(sequence)
         return failures
+
+    def strict(self, wanted: bool) -> None:
+        """Have dumps say only what was asked for, where the kernel can (since 4.20)."""
+        try:
+            self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, int(wanted))
+        except OSError:
+            pass
 
     def run(self, messages: Sequence[Message]) -> None:
         """Like transact, but raise OSError for the first failure."""
@@ -454,15 +462,23 @@ def _link(payload: bytes) -> tuple[int, str, int, int, int]:
     return index, name, flags, _number(values.get(IFLA_MASTER)), _number(values.get(IFLA_MTU))
 
 
-def addresses(netlink: Netlink, family: int = AF_INET) -> list[tuple[int, str, int]]:
-    """Return all addresses of a family: (link's index, address, prefix length)."""
+def addresses(netlink: Netlink, family: int = AF_INET, index: int = 0) -> list[tuple[int, str, int]]:
+    """Return all addresses of a family (AF_UNSPEC: of both): (link's index, address, prefix length).
+
+    index: of the one link to ask for. Its addresses alone are looked at where the kernel can (since 4.20).
+    """
     found = []
-    for kind, payload in netlink.dump(RTM_GETADDR, _IFADDR.pack(family, 0, 0, 0, 0)):
-        got, length, _flags, _scope, index = _IFADDR.unpack_from(payload)
+    if index:
+        netlink.strict(True)
+    for kind, payload in netlink.dump(RTM_GETADDR, _IFADDR.pack(family, 0, 0, 0, index)):
+        got, length, _flags, _scope, owner = _IFADDR.unpack_from(payload)
         values = dict(attributes(payload, 8))
         packed = values.get(IFA_LOCAL) or values.get(IFA_ADDRESS)
-        if kind == RTM_NEWADDR and got == family and packed:
-            found.append((index, _socket.inet_ntop(family, packed), length))
+        wanted = got == family or (family == AF_UNSPEC and got in (AF_INET, AF_INET6))
+        if kind == RTM_NEWADDR and wanted and packed and index in (0, owner):
+            found.append((owner, _socket.inet_ntop(got, packed), length))
+    if index:
+        netlink.strict(False)
     return found
 
 

@@ -20,11 +20,14 @@ def resolv_conf(
     options: Iterable[str] = (),
     *,
     keep_loopback: bool = False,
+    ipv6: bool = False,
+    ndots: str = "",
 ) -> str:
     """Return a resolver configuration (resolv.conf(5)): the host's, each part replaced by what was asked for.
 
-    The host's nameservers on loopback and on IPv6 addresses are left out, as no container on an IPv4 bridge reaches
-    them, unless keep_loopback (the host's own network). search ["."] means: no search list.
+    The host's nameservers on loopback and link-local addresses are left out, and without ipv6 those on IPv6 ones, as no
+    container reaches them, unless keep_loopback (the host's own network). search ["."] means: no search list.
+    ndots: that option's value where nobody gave one.
     """
     servers: list[str] = []
     searches: list[str] = []
@@ -43,10 +46,12 @@ def resolv_conf(
     if asked:
         servers = asked
     elif not keep_loopback:
-        servers = [one for one in servers if not one.startswith("127.") and ":" not in one]
+        servers = [one for one in servers if _reachable(one, ipv6)]
         servers = servers or list(PUBLIC_SERVERS)
     searches = list(search) or searches
     settings = list(options) or settings
+    if ndots and not any(option.startswith("ndots:") for option in settings):
+        settings = [*settings, f"ndots:{ndots}"]
     lines = [f"nameserver {server}" for server in servers]
     if searches and searches != ["."]:
         lines.insert(0, "search " + " ".join(searches))
@@ -55,10 +60,16 @@ def resolv_conf(
     return "".join(line + "\n" for line in lines)
 
 
-def hosts(hostname: str, address: str | None, extra: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> str:
+def _reachable(server: str, ipv6: bool) -> bool:
+    if ":" in server:
+        return ipv6 and server != "::1" and not server.lower().startswith("fe80:")
+    return not server.startswith("127.")
+
+
+def hosts(hostname: str, addresses: Iterable[str], extra: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> str:
     """Return an /etc/hosts: loopback, then extra (name -> address), then the container's own name.
 
-    hostname: the full name; its first label becomes an alias. address: the container's, None without a network.
+    hostname: the full name; its first label becomes an alias. addresses: the container's, none without a network.
     """
     pairs = extra.items() if hasattr(extra, "items") else extra
     lines = [
@@ -73,5 +84,5 @@ def hosts(hostname: str, address: str | None, extra: Mapping[str, str] | Iterabl
     if hostname:
         short = hostname.partition(".")[0]
         names = hostname if short == hostname else f"{hostname} {short}"
-        lines.append(f"{address or '127.0.0.1'}\t{names}")
+        lines += [f"{address}\t{names}" for address in list(addresses) or ["127.0.0.1"]]
     return "".join(line + "\n" for line in lines)

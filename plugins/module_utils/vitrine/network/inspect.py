@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def observe(names: dict[str, Any]) -> dict[str, Any]:
-    """Return the state of the network with these names (a plan, or at least "bridge" and "table").
+    """Return the state of the network with these names ("bridge" and "table").
 
     {"bridge", "present", "up", "mac", "mtu", "addresses": ["10.83.0.1/16"], "interfaces": [the containers' host ends],
     "published": [{"host_ip", "host_port", "protocol", "address", "container_port", "container_id"}],

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The packet filter of one bridge on hosts without nf_tables: the same behaviour by iptables-save and -restore.
+"""The packet filter on hosts without nf_tables: the same behaviour for IPv4 by iptables-save and -restore.
 
 Four chains named after the table (raw, filter, and two in nat), each reached by one jump. A published port is one
 rule whose comment is its container's id. Slow (programs are run), and only ever used where nf_tables cannot be.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ..errors import HostError
 from ..linux import command
-from .plan import WILDCARD
+from .plan import WILDCARD, bridged, publishers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,44 +51,86 @@ def present(names: dict[str, Any]) -> bool:
 
 
 def ensure(plan: dict[str, Any]) -> None:
-    """Make the base rules unless they are there for this subnet and bridge. Raises HostError."""
-    name, bridge, subnet = plan["table"], plan["bridge"], plan["subnet"]
-    masquerade = f"-A {name}-POST -s {subnet} ! -o {bridge} -j MASQUERADE"
+    """Make the base rules, and those of the plan's bridges, unless they are there. Raises HostError."""
+    for one in bridged(plan):
+        if one["subnet"]:
+            _ensure_bridge(plan["table"], one)
+
+
+def _ensure_bridge(name: str, one: dict[str, Any]) -> None:
     current = _save("nat")
-    if masquerade in current:
+    mark = f"-A {name}-POST -s {one['subnet']} -o {one['bridge']} -m conntrack --ctstate DNAT -j MASQUERADE"
+    if mark in current:
         return
-    kept = [line for line in current if line.startswith(f"-A {name}-PUB ")]
-    remove(plan)
-    _restore(
-        {
-            "raw": [
-                f":{name}-RAW - [0:0]",
-                f"-A PREROUTING -j {name}-RAW",
-                f"-A {name}-RAW -d {subnet} ! -i {bridge} -j DROP",
-                f"-A {name}-RAW -d 127.0.0.0/8 -i {bridge} -j DROP",
-            ],
-            "filter": [
-                f":{name}-FWD - [0:0]",
-                f"-I FORWARD 1 -j {name}-FWD",
-                f"-A {name}-FWD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-                f"-A {name}-FWD -i {bridge} -o {bridge} -j ACCEPT",
-                f"-A {name}-FWD -o {bridge} -m conntrack --ctstate DNAT -j ACCEPT",
-                f"-A {name}-FWD -o {bridge} -j DROP",
-                f"-A {name}-FWD -i {bridge} -j ACCEPT",
-            ],
-            "nat": [
-                f":{name}-PUB - [0:0]",
-                f":{name}-POST - [0:0]",
-                f"-A PREROUTING -m addrtype --dst-type LOCAL -j {name}-PUB",
-                f"-A OUTPUT -m addrtype --dst-type LOCAL -j {name}-PUB",
-                f"-A POSTROUTING -j {name}-POST",
-                masquerade,
-                f"-A {name}-POST -s 127.0.0.0/8 -o {bridge} -j MASQUERADE",
-                f"-A {name}-POST -s {subnet} -o {bridge} -m conntrack --ctstate DNAT -j MASQUERADE",
-                *kept,
-            ],
-        }
-    )
+    if not any(line.startswith(f":{name}-PUB ") for line in current):
+        _restore(_base(name))
+    _restore(_without(name, one["bridge"]))
+    _restore(_bridge(name, one, mark))
+
+
+def _base(name: str) -> dict[str, list[str]]:
+    return {
+        "raw": [f":{name}-RAW - [0:0]", f"-A PREROUTING -j {name}-RAW"],
+        "filter": [f":{name}-FWD - [0:0]", f"-I FORWARD 1 -j {name}-FWD"],
+        "nat": [
+            f":{name}-PUB - [0:0]",
+            f":{name}-POST - [0:0]",
+            f"-A PREROUTING -m addrtype --dst-type LOCAL -j {name}-PUB",
+            f"-A OUTPUT -m addrtype --dst-type LOCAL -j {name}-PUB",
+            f"-A POSTROUTING -j {name}-POST",
+        ],
+    }
+
+
+def _bridge(name: str, one: dict[str, Any], mark: str) -> dict[str, list[str]]:
+    """The rules of one bridge. What may not leave goes before what may come in."""
+    bridge, subnet = one["bridge"], one["subnet"]
+    into, out_of = f"-A {name}-FWD -o {bridge}", f"-I {name}-FWD 1 -i {bridge}"
+    if one["internal"]:
+        forward = [f"{out_of} ! -o {bridge} -j DROP", f"{into} -i {bridge} -j ACCEPT", f"{into} -j DROP"]
+    else:
+        forward = [
+            f"{into} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            *([f"{into} -i {bridge} -j ACCEPT"] if one["icc"] else []),
+            f"{into} -m conntrack --ctstate DNAT -j ACCEPT",
+            f"{into} -j DROP",
+        ]
+    leave = one["masquerade"] and not one["internal"]
+    return {
+        "raw": [
+            f"-A {name}-RAW -d {subnet} ! -i {bridge} -j DROP",
+            f"-A {name}-RAW -d 127.0.0.0/8 -i {bridge} -j DROP",
+        ],
+        "filter": forward,
+        "nat": [
+            *([f"-A {name}-POST -s {subnet} ! -o {bridge} -j MASQUERADE"] if leave else []),
+            f"-A {name}-POST -s 127.0.0.0/8 -o {bridge} -j MASQUERADE",
+            mark,
+        ],
+    }
+
+
+def bridges(names: dict[str, Any]) -> set[str]:
+    """Return the names of the bridges that there are rules for."""
+    found = set()
+    for line in _save("nat"):
+        words = line.split()
+        if words[:2] == ["-A", f"{names['table']}-POST"] and "127.0.0.0/8" in words:
+            found.add(words[words.index("-o") + 1])
+    return found
+
+
+def remove_network(names: dict[str, Any], bridge: str) -> None:
+    """Remove the rules of one bridge. Raises HostError."""
+    _restore(_without(names["table"], bridge))
+
+
+def _without(name: str, bridge: str) -> dict[str, list[str]]:
+    sections = {}
+    for table in ("raw", "filter", "nat"):
+        lines = [line for line in _save(table) if line.startswith(f"-A {name}-") and bridge in line.split()]
+        sections[table] = [f"-D{line[2:]}" for line in lines]
+    return sections
 
 
 def remove(names: dict[str, Any]) -> None:
@@ -110,15 +152,20 @@ def _target(line: str) -> str:
 def add_ports(plan: dict[str, Any]) -> None:
     """Publish the ports of a plan; a rule in the way is replaced. Raises HostError."""
     name = plan["table"]
+    publisher = publishers(plan)[0]
+    if publisher is None:
+        return
     current = _published(name)
     lines = []
     for host_ip, host_port, container_port, protocol in plan["ports"]:
+        if ":" in host_ip:
+            continue
         key = ("" if host_ip == WILDCARD else host_ip, host_port, protocol)
         lines += [f"-D{line[2:]}" for line, found, _owner, _address in current if found == key]
         where = f"-d {key[0]}/32 " if key[0] else ""
         lines.append(
             f"-{'I' if key[0] else 'A'} {name}-PUB {where}-p {protocol} -m {protocol} --dport {host_port} -m comment "
-            f"--comment {plan['container_id']} -j DNAT --to-destination {plan['address']}:{container_port}"
+            f"--comment {plan['container_id']} -j DNAT --to-destination {publisher['address']}:{container_port}"
         )
     _restore({"nat": lines})
 

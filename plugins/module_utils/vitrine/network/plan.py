@@ -1,18 +1,32 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container's network should be, as data: subnets, addresses, MACs, ports. IPv4.
+"""What a container's network should be, as data that can be marshalled and kept as JSON.
 
-A network plan is a dict that can be marshalled: "instance", "bridge", "table", "subnet" ("10.83.0.0/16"), "gateway",
-"prefix" (int), "mtu" (0: the default route's), "container_id", "address", "mac", "host_if", "ifname",
-"ports" ([[host_ip, host_port, container_port, protocol], ...]; host_ip "" is every address, host_port 0 any free one).
+A network plan is a dict:
+    instance, table, container_id    whose it is; the nf_tables tables (families ip and ip6) are called ``table``
+    name, hostname                   of the container, for those that ask for it by name
+    ports       [[host_ip, host_port, container_port, protocol], ...]; host_ip "" is every address of both families,
+                "0.0.0.0" and "::" every one of a family; host_port 0 any free one. Empty when no endpoint publishes.
+    endpoints   [endpoint, ...], in the order of their interfaces
+
+and an endpoint, one interface in the container, is a dict:
+    network, network_id    name, and 64 hex digits
+    driver      "bridge", "macvlan", "ipvlan"; mode: of the latter two ("bridge", "l2", ...)
+    bridge      the bridge's name; of macvlan and ipvlan the parent's ("" when internal without one)
+    ifname      "eth0"; host_if: the host's end of the veth pair; mac; mtu (0: the bridge's or parent's)
+    address, prefix, gateway, subnet           IPv4; "" and 0 where it has none
+    address6, prefix6, gateway6, subnet6       the same of IPv6; fd00:: addresses unless somebody chose others
+    internal    nothing goes out of the network or comes in; the gateway is the host's own address in it, no route
+    default_route, default_route6              whether the container's default route leaves here: at most one of each
+    aliases     names beside the container's own; named: whether names are resolved in this network
+    icc, masquerade, isolate                   the network's options
 """
 
 from __future__ import annotations
 
-import _socket
-
-from ..errors import HostError, InvalidInput
+from ..errors import InvalidInput
+from . import addresses as ip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,159 +34,107 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
-WILDCARD = "0.0.0.0"
-
-# Clear of what others take unasked: docker 172.17-31 and 192.168, podman 10.88 and 10.89, CRI-O 10.85, k3s 10.42 and
-# 10.43, kubeadm 10.96/12, flannel and Calico 10.244 and 192.168.
-DEFAULT_POOLS = tuple(f"10.{number}.0.0/16" for number in (83, 84, 86, 87, 90, 91, 92, 93, 94, 95, 53, 54, 56, 57))
-SMALL_POOLS = tuple(f"{start}.{number}.0/24" for start in ("10.201", "172.31", "192.168") for number in range(200, 250))
-# Other engine roots on the same host begin at a place of their own, so that two that start at once do not meet.
-INSTANCE_POOLS = tuple(f"10.{64 + number // 16}.{number % 16 * 16}.0/20" for number in range(256))
-
-
-# -- addresses -------------------------------------------------------------------------------------------------------
+WILDCARD, WILDCARD6 = "0.0.0.0", "::"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_MODES = {"macvlan": "bridge", "ipvlan": "l2"}
+# what a network's option is called, the endpoint's key, and its default
+_SWITCHES = (
+    ("com.docker.network.bridge.enable_icc", "icc", True),
+    ("com.docker.network.bridge.enable_ip_masquerade", "masquerade", True),
+    ("isolate", "isolate", False),
+)
 
 
-def number(address: str) -> int:
-    """Return an IPv4 address as a number. Raises InvalidInput."""
-    try:
-        return int.from_bytes(_socket.inet_pton(_socket.AF_INET, address), "big")
-    except (OSError, ValueError, TypeError):
-        raise InvalidInput(
-            f"{address!r} is not an IPv4 address", hint="write four numbers, as 192.0.2.10", value=address
-        ) from None
+# -- endpoints -------------------------------------------------------------------------------------------------------
 
 
-def text(value: int) -> str:
-    """Return a number as an IPv4 address."""
-    return _socket.inet_ntop(_socket.AF_INET, value.to_bytes(4, "big"))
+def endpoint(
+    network: dict[str, Any],
+    container_id: str,
+    *,
+    address: str = "",
+    address6: str = "",
+    mac: str | None = None,
+    aliases: Iterable[str] = (),
+    number: int = 0,
+    ifname: str = "",
+) -> dict[str, Any]:
+    """Return a container's endpoint on a network. network: the record in the store. number: of the interface.
 
-
-def mask(prefix: int) -> int:
-    """Return a prefix length as a network mask."""
-    return (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF
-
-
-def split(subnet: str) -> tuple[int, int]:
-    """Split "10.83.0.0/16" into (address, prefix length). Raises InvalidInput."""
-    address, _slash, length = subnet.partition("/")
-    if not (length.isascii() and length.isdigit() and len(length) <= 2 and int(length) <= 32):
-        raise InvalidInput(f"{subnet!r} is not an IPv4 network", hint="write it as 10.83.0.0/16", value=subnet)
-    return number(address), int(length)
-
-
-def overlap(first: tuple[int, int], second: tuple[int, int]) -> bool:
-    """True when two networks (address, prefix length) have an address in common."""
-    common = mask(min(first[1], second[1]))
-    return first[0] & common == second[0] & common
-
-
-def mac_address(address: str) -> str:
-    """Derive a locally administered MAC from an IPv4 address: neighbours' caches stay right when it is given again."""
-    return "02:42:" + ":".join(f"{byte:02x}" for byte in number(address).to_bytes(4, "big"))
-
-
-def mac_bytes(mac: str) -> bytes:
-    """Return a MAC as six bytes. Raises InvalidInput, also for a group address, which no interface can have."""
-    parts = mac.replace("-", ":").split(":")
-    try:
-        if len(parts) != 6 or not all(1 <= len(part) <= 2 for part in parts):
-            raise ValueError(mac)
-        value = bytes(int(part, 16) for part in parts)
-        if value[0] & 1 or not any(value):
-            raise ValueError(mac)
-    except ValueError:
-        raise InvalidInput(
-            f"{mac!r} is not the MAC address of an interface", hint="write it as 02:42:0a:53:00:02", value=mac
-        ) from None
-    return value
-
-
-# -- choosing --------------------------------------------------------------------------------------------------------
-
-
-def choose_subnet(instance: str, wanted: object = None, *, bridge: str = "") -> tuple[str, str]:
-    """Choose the default network of an engine root: (subnet, gateway), clear of the host's addresses and routes.
-
-    wanted: the configuration's "bridge_subnet" ("10.5.0.0/16", or "10.5.0.1/16" to name the gateway too), or None.
-    bridge: the name of a link whose own addresses do not count. Raises InvalidInput, HostError.
+    Whether it has the default route is ``settle``'s to say. Raises InvalidInput for what cannot be carried out.
     """
-    from ..linux import netlink as route
+    options = network.get("options") or {}
+    mac = mac or ip.mac_address(address or address6 or "0.0.0.0")
+    ip.mac_bytes(mac)
+    made: dict[str, Any] = {
+        "network": network["name"],
+        "network_id": network["id"],
+        "driver": network["driver"],
+        "bridge": network["bridge"],
+        "mode": options.get(f"{network['driver']}_mode") or _MODES.get(network["driver"], ""),
+        "ifname": ifname or f"eth{number}",
+        "host_if": host_interface(container_id, number),
+        "mac": mac,
+        "mtu": int(options.get("com.docker.network.driver.mtu") or options.get("mtu") or 0),
+        "internal": bool(network["internal"]),
+        "default_route": False,
+        "default_route6": False,
+        "aliases": list(aliases),
+        "named": network["name"] != "bridge",
+    }
+    for option, key, default in _SWITCHES:
+        made[key] = enabled(options.get(option), default)
+    for suffix, given in (("", address), ("6", address6)):
+        made.update({f"address{suffix}": "", f"prefix{suffix}": 0, f"gateway{suffix}": "", f"subnet{suffix}": ""})
+        if given:
+            pool = pool_of(network, given)
+            made[f"address{suffix}"] = ip.normal(given)
+            made[f"prefix{suffix}"] = ip.split(pool["subnet"])[2]
+            made[f"gateway{suffix}"] = pool["gateway"]
+            made[f"subnet{suffix}"] = pool["subnet"]
+    return made
 
-    with route.Netlink() as netlink:
-        own = {index for index, name, *_rest in route.links(netlink) if bridge and name == bridge}
-        taken = [
-            (number(address), length) for index, address, length in route.addresses(netlink) if index not in own
-        ] + [
-            (number(destination), length)
-            for destination, length, index, table, _kind in route.routes(netlink)
-            if length and index not in own and table != 255
-        ]
-    return pick_subnet(instance, taken, wanted)
 
-
-def pick_subnet(instance: str, taken: Iterable[tuple[int, int]], wanted: object = None) -> tuple[str, str]:
-    """The choice of choose_subnet; taken: (address, prefix length) of the host's networks."""
-    taken = list(taken)
-    if wanted is not None:
-        return _wanted_subnet(wanted, taken)
-    pools = DEFAULT_POOLS
-    if instance:
-        start = int(instance, 16) % len(INSTANCE_POOLS)
-        pools = INSTANCE_POOLS[start:] + INSTANCE_POOLS[:start] + DEFAULT_POOLS
-    for pool in pools + SMALL_POOLS:
-        candidate = split(pool)
-        if not any(overlap(candidate, network) for network in taken):
-            return pool, text(candidate[0] + 1)
-    raise HostError(
-        "no subnet is free for the containers' bridge: this host has routes to all that were tried",
-        hint='name one as "bridge_subnet" in /etc/vitrine/config.json',
+def pool_of(network: dict[str, Any], address: str) -> dict[str, str]:
+    """Return the entry of a network's "subnets" that an address belongs to. Raises InvalidInput."""
+    for pool in network["subnets"]:
+        if ip.contains(pool["subnet"], address):
+            return pool  # type: ignore[no-any-return]
+    subnets = ", ".join(pool["subnet"] for pool in network["subnets"])
+    raise InvalidInput(
+        f"the address {address} is not in {subnets or 'the network'}", hint="use one of the network's", value=address
     )
 
 
-def _wanted_subnet(wanted: object, taken: list[tuple[int, int]]) -> tuple[str, str]:
-    if not isinstance(wanted, str):
-        raise InvalidInput(f"bridge_subnet is {wanted!r}", hint='write it as "10.83.0.0/16"', value=wanted)
-    address, length = split(wanted)
-    if not 8 <= length <= 29:
-        raise InvalidInput(
-            f"bridge_subnet {wanted!r} has a prefix length of {length}", hint="use one from 8 to 29", value=wanted
-        )
-    network = address & mask(length)
-    gateway = address if address != network else network + 1
-    if gateway == network | ~mask(length) & 0xFFFFFFFF:
-        raise InvalidInput(f"bridge_subnet {wanted!r} names its broadcast address", hint="name another", value=wanted)
-    for other in taken:
-        if overlap((network, length), other):
-            raise InvalidInput(
-                f"bridge_subnet {wanted!r} overlaps {text(other[0])}/{other[1]}, which this host uses already",
-                hint="choose another subnet, or remove that address or route",
-                value=wanted,
-            )
-    return f"{text(network)}/{length}", text(gateway)
+def enabled(value: object, default: bool) -> bool:
+    """Return what an option's text says. Raises InvalidInput."""
+    if value is None or value == "":
+        return default
+    word = str(value).lower()
+    if word in ("1", "t", "true", "yes"):
+        return True
+    if word in ("0", "f", "false", "no"):
+        return False
+    raise InvalidInput(f"{value!r} is neither true nor false", hint="write true or false", value=value)
 
 
-def pick_address(subnet: str, gateway: str, used: Iterable[str], last: str | None = None) -> str:
-    """Choose a free address: the next after ``last``, or after the highest in use; from the start at the end.
+def host_interface(container_id: str, number: int = 0) -> str:
+    """Name of the host's end of a container's veth pair. number: of the interface."""
+    return "vt" + container_id[:12] + (_DIGITS[number % 36] if number else "")
 
-    used: addresses that are taken. Raises HostError when there is none left.
+
+def settle(endpoints: list[dict[str, Any]], priorities: dict[str, int] | None = None) -> None:
+    """Say which endpoints have the default routes: docker's rule.
+
+    Of those that have a gateway and are not internal: the highest priority, then the first network by name.
     """
-    network, length = split(subnet)
-    taken = {number(address) for address in used}
-    first, end = network + 1, network | ~mask(length) & 0xFFFFFFFF
-    start = number(last) if last else max(taken, default=network)
-    taken.add(number(gateway))
-    if not first <= start < end:
-        start = network
-    for candidates in (range(start + 1, end), range(first, start + 1)):
-        for candidate in candidates:
-            if candidate not in taken:
-                return text(candidate)
-    raise HostError(
-        f"the network {subnet} has no free address left: {len(taken)} are in use",
-        hint="remove containers, or configure a larger bridge_subnet",
-        value=subnet,
-    )
+    order = sorted(endpoints, key=lambda one: (-(priorities or {}).get(one["network"], 0), one["network"]))
+    for suffix in ("", "6"):
+        found = False
+        for one in order:
+            outward = bool(one[f"gateway{suffix}"] and one[f"address{suffix}"]) and not one["internal"]
+            one[f"default_route{suffix}"] = outward and not found
+            found = found or outward
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
@@ -181,64 +143,83 @@ def pick_address(subnet: str, gateway: str, used: Iterable[str], last: str | Non
 def make(
     *,
     settings_instance: str,
-    bridge: str,
     table: str,
-    subnet: str,
-    gateway: str,
     container_id: str,
-    address: str,
-    mac: str | None = None,
+    endpoints: list[dict[str, Any]],
     ports: Iterable[Any] = (),
-    mtu: int = 0,
+    name: str = "",
+    hostname: str = "",
 ) -> dict[str, Any]:
-    """Return the network plan of one container. Raises InvalidInput for what cannot be carried out."""
-    network, length = split(subnet)
-    if not overlap((network, length), (number(address), 32)):
-        raise InvalidInput(f"the address {address} is not in {subnet}", hint="use one of the network's", value=address)
-    mac = mac or mac_address(address)
-    mac_bytes(mac)
-    return {
+    """Return the network plan of one container. Raises InvalidInput for ports that cannot be published."""
+    made = {
         "instance": settings_instance,
-        "bridge": bridge,
         "table": table,
-        "subnet": subnet,
-        "gateway": gateway,
-        "prefix": length,
-        "mtu": mtu,
         "container_id": container_id,
-        "address": address,
-        "mac": mac,
-        "host_if": host_interface(container_id),
-        "ifname": "eth0",
+        "name": name,
+        "hostname": hostname,
         "ports": check_ports(ports),
+        "endpoints": endpoints,
     }
+    published_by = publishers(made)
+    if not any(published_by):
+        made["ports"] = []
+    for host_ip, _host_port, container_port, protocol in made["ports"]:
+        one = published_by[":" in host_ip]
+        if host_ip and one is None:
+            family = "IPv6" if ":" in host_ip else "IPv4"
+            raise InvalidInput(
+                f"port {container_port}/{protocol} cannot be published on {host_ip}: the container has no {family} address",
+                hint="publish on an address of the other family, or on none; or give its network such a subnet",
+                value=host_ip,
+            )
+    return made
 
 
-def host_interface(container_id: str) -> str:
-    """Name of the host's end of a container's veth pair."""
-    return "vt" + container_id[:12]
+def bridged(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """The endpoints on bridges."""
+    return [one for one in plan["endpoints"] if one["driver"] == "bridge"]
+
+
+def publishers(plan: dict[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The endpoints by which ports are published, of IPv4 and of IPv6: bridges that the default routes leave by."""
+    four = six = None
+    for one in bridged(plan):
+        if one["default_route"]:
+            four = one
+        if one["default_route6"]:
+            six = one
+    return four, six
+
+
+def primary(plan: dict[str, Any]) -> dict[str, Any] | None:
+    """The endpoint whose address stands for the container: the one with a default route, else the first."""
+    for one in plan["endpoints"]:
+        if one["default_route"]:
+            return one  # type: ignore[no-any-return]
+    return plan["endpoints"][0] if plan["endpoints"] else None
 
 
 def check_ports(ports: Iterable[Any]) -> list[list[Any]]:
     """Return the mappings as lists, host_ip in one spelling ("" for every address). Raises InvalidInput."""
     checked: list[list[Any]] = []
-    seen = set()
+    seen: set[tuple[str, int, str]] = set()
     for host_ip, host_port, container_port, protocol in ports:
-        if ":" in host_ip:
+        host_ip = host_ip[1:-1] if host_ip.startswith("[") and host_ip.endswith("]") else host_ip
+        host_ip = ip.normal(host_ip) if host_ip else ""
+        if host_ip == "::1":
             raise InvalidInput(
-                f"port {container_port}/{protocol} cannot be published on the IPv6 address {host_ip}",
-                hint="the containers' bridge is IPv4: publish on an IPv4 address",
+                f"port {container_port}/{protocol} cannot be published on ::1: Linux sends nothing from there to others",
+                hint="publish on 127.0.0.1, which works for localhost, or on an address of the host",
                 value=host_ip,
             )
-        host_ip = "" if host_ip in ("", WILDCARD) else text(number(host_ip))
         if protocol not in PROTOCOLS:
             raise InvalidInput(f"unknown protocol {protocol!r}", hint="use tcp, udp or sctp", value=protocol)
         if not 0 <= host_port <= 65535 or not 1 <= container_port <= 65535:
             value = f"{host_port}:{container_port}"
             raise InvalidInput(f"{value} is not a pair of ports", hint="ports are 1 to 65535", value=value)
         entry = [host_ip, host_port, container_port, protocol]
-        key = (host_ip, host_port, protocol)
-        if host_port and key in seen:
+        places = (WILDCARD, WILDCARD6) if not host_ip else (host_ip,)
+        if host_port and any((place, host_port, protocol) in seen for place in places):
             if entry in checked:
                 continue
             raise InvalidInput(
@@ -246,7 +227,7 @@ def check_ports(ports: Iterable[Any]) -> list[list[Any]]:
                 hint="publish it for one port of the container only",
                 value=host_port,
             )
-        seen.add(key)
+        seen.update((place, host_port, protocol) for place in places)
         checked.append(entry)
     return checked
 
@@ -257,15 +238,25 @@ def loopback_ops() -> list[tuple[str, ...]]:
 
 
 def inside_ops(plan: dict[str, Any]) -> list[tuple[str, ...]]:
-    """What the init does in its namespace on a bridge: the rest is done from outside, by ``links.connect``."""
+    """What the init does in its namespace on a network: the rest is done from outside, by ``links.connect``."""
     return loopback_ops()
 
 
-def outside_ops(plan: dict[str, Any]) -> list[tuple[str, ...]]:
-    """What ``links.connect`` does in the container's namespace once its interface is there."""
+def outside_ops(one: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What ``links`` does in the container's namespace once the endpoint's interface is there."""
+    name = one["ifname"]
+    operations: list[tuple[str, ...]] = [("link_up", "lo")]
+    for suffix in ("", "6"):
+        if one[f"address{suffix}"]:
+            operations.append(("addr_add", name, f"{one[f'address{suffix}']}/{one[f'prefix{suffix}']}"))
+    operations.append(("link_up", name))
+    return operations + default_ops(one)
+
+
+def default_ops(one: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The default routes that leave by an endpoint."""
     return [
-        ("link_up", "lo"),
-        ("addr_add", plan["ifname"], f"{plan['address']}/{plan['prefix']}"),
-        ("link_up", plan["ifname"]),
-        ("route_default", plan["gateway"], plan["ifname"]),
+        ("route_default", one[f"gateway{suffix}"], one["ifname"])
+        for suffix in ("", "6")
+        if one[f"default_route{suffix}"]
     ]

@@ -14,7 +14,7 @@ import errno
 import os
 
 from ..errors import HostError, InvalidInput, PortInUse
-from .plan import PROTOCOLS, WILDCARD
+from .plan import PROTOCOLS, WILDCARD, WILDCARD6, publishers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,20 +26,42 @@ _KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM, "sctp": _socket
 def hold_ports(plan: dict[str, Any]) -> tuple[list[int], list[list[Any]]]:
     """Bind all published host ports of a plan: (file descriptors to keep open, the mappings as they came out).
 
-    In the returned mappings host_port 0 has become the chosen port, and host_ip "" is 0.0.0.0; put them into the plan
-    before it is connected. Raises PortInUse naming the port; then none is held.
+    In the returned mappings host_port 0 has become the chosen port, and host_ip "" is 0.0.0.0 and ::, for each family
+    that the container has; put them into the plan before it is connected. Raises PortInUse naming the port; then none
+    is held.
     """
     fds: list[int] = []
     held: list[list[Any]] = []
+    four, six = publishers(plan)
     try:
         for host_ip, host_port, container_port, protocol in plan["ports"]:
-            fd, number = _hold(host_ip or WILDCARD, host_port, protocol)
-            fds.append(fd)
-            held.append([host_ip or WILDCARD, number, container_port, protocol])
+            places = [host_ip] if host_ip else [WILDCARD] * (four is not None) + [WILDCARD6] * (six is not None)
+            for place, fd, number in _hold_everywhere(places, host_port, protocol):
+                fds.append(fd)
+                held.append([place, number, container_port, protocol])
     except BaseException:
         release(fds)
         raise
     return [fd for fd in fds if fd >= 0], held
+
+
+def _hold_everywhere(places: list[str], host_port: int, protocol: str) -> list[tuple[str, int, int]]:
+    """Bind one port on all places: [(place, descriptor, port)]. A free one (0) is the same on all of them."""
+    for _attempt in range(20):
+        found: list[tuple[str, int, int]] = []
+        try:
+            for place in places:
+                wanted = found[0][2] if found else host_port
+                found.append((place, *_hold(place, wanted, protocol)))
+            return found
+        except PortInUse:
+            release([fd for _place, fd, _number in found])
+            if host_port:
+                raise
+        except BaseException:
+            release([fd for _place, fd, _number in found])
+            raise
+    raise HostError(f"no {protocol} port is free on {' and '.join(places)}", value=protocol)
 
 
 def release(fds: list[int]) -> None:
@@ -51,7 +73,10 @@ def release(fds: list[int]) -> None:
 
 def _hold(host_ip: str, host_port: int, protocol: str) -> tuple[int, int]:
     try:
-        socket = _socket.socket(_socket.AF_INET, _KINDS[protocol] | _socket.SOCK_CLOEXEC, PROTOCOLS[protocol])
+        family = _socket.AF_INET6 if ":" in host_ip else _socket.AF_INET
+        socket = _socket.socket(family, _KINDS[protocol] | _socket.SOCK_CLOEXEC, PROTOCOLS[protocol])
+        if family == _socket.AF_INET6:
+            socket.setsockopt(41, 26, 1)  # IPPROTO_IPV6, IPV6_V6ONLY: IPv4 has a socket of its own
     except OSError as error:
         if protocol == "sctp" and host_port:
             return -1, host_port  # the host has no SCTP of its own, so nothing can take the port
@@ -85,7 +110,7 @@ def _bind_over_remains(socket: Any, host_ip: str, host_port: int) -> None:
 
 
 def _explain(error: OSError, host_ip: str, host_port: int, protocol: str) -> Exception:
-    place = f"{host_ip}:{host_port}/{protocol}"
+    place = f"[{host_ip}]:{host_port}/{protocol}" if ":" in host_ip else f"{host_ip}:{host_port}/{protocol}"
     if error.errno == errno.EADDRINUSE:
         kind = "-u" if protocol == "udp" else "-t"
         return PortInUse(

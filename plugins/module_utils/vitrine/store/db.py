@@ -102,6 +102,20 @@ MIGRATIONS = (
     );
     CREATE INDEX events_by_id ON events (id);
     """,
+    """
+    ALTER TABLE leases RENAME TO leases_of_one_family;
+    CREATE TABLE leases (
+        network TEXT NOT NULL, address TEXT NOT NULL, container_id TEXT NOT NULL,
+        family INTEGER NOT NULL, fixed INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (network, address), UNIQUE (network, container_id, family)
+    );
+    INSERT INTO leases SELECT network, address, container_id, 4, 0 FROM leases_of_one_family;
+    DROP TABLE leases_of_one_family;
+    CREATE INDEX leases_by_container ON leases (container_id);
+    CREATE TABLE lease_marks (
+        network TEXT NOT NULL, family INTEGER NOT NULL, address TEXT NOT NULL, PRIMARY KEY (network, family)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -9,6 +9,7 @@ from ..errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from . import Store
@@ -48,15 +49,21 @@ class Networks:
 
         return {name: json.loads(text) for name, text in self._store.db.rows("SELECT * FROM networks ORDER BY name")}
 
-    def remove(self, name: str) -> bool:
-        """Remove a network; returns False when there was none. Raises Conflict while containers hold its addresses."""
+    def remove(self, name: str, users: Callable[[], list[str]] = lambda: []) -> bool:
+        """Remove a network; returns False when there was none.
+
+        users: called in the transaction; names of the containers that are on it. Raises Conflict while there are any, or
+        while running ones hold its addresses.
+        """
         db = self._store.db
         with db.transaction():
-            holders = db.column("SELECT container_id FROM leases WHERE network = ?", name)
+            holders = users()
             if holders:
                 raise Conflict(
-                    f"network {name!r} is used by {len(holders)} containers",
-                    hint="remove them first",
+                    f"the network {name!r} has active endpoints: {', '.join(sorted(holders))}",
+                    hint="disconnect or remove these containers first",
                     value=name,
                 )
+            db.run("DELETE FROM leases WHERE network = ?", name)
+            db.run("DELETE FROM lease_marks WHERE network = ?", name)
             return db.run("DELETE FROM networks WHERE name = ?", name) > 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _LEAVE_SECONDS = 5.0
-_NOT_KEPT = ("adopt", "state", "attached")  # of a request: what is true of one monitor only
+_NOT_KEPT = ("adopt", "state", "attached", "oom_score_adj")  # of a request: what is true of one monitor only
 NETWORK = "network.json"  # beside the state: the container's network as it is wanted now
 
 
@@ -171,8 +171,10 @@ class Place:
 class Shield:
     """The kernel's hunger for memory: without a monitor nobody tells of the container's end, so it goes last."""
 
-    def __init__(self) -> None:
-        self._came_with = b""
+    def __init__(self, came_with: bytes) -> None:
+        """came_with: the value of the command that starts the container, where this process has not inherited it."""
+        self._came_with = came_with
+        self.lower()
 
     def raise_(self) -> None:
         if not self._came_with:
