@@ -28,6 +28,7 @@ OUTPUT_LIMIT = 4096  # bytes that are kept of what a probe writes
 _LOOK_NS = 20_000_000  # between two looks at a probe that floods its output, or that no descriptor tells of
 _CHUNK = 1 << 16
 _DRAIN = 16  # chunks
+_PATIENCE = 2.0  # seconds; a process that waits for a dead file system does not even hear SIGKILL
 
 
 def group_plan(plan: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -109,7 +110,10 @@ class Probe:
             theirs.close()
             os.close(writer)
         self._sock.setblocking(False)
-        self._sock.send(wire.PROCEED)  # it waits in the socket: the helper puts itself into the cgroup
+        try:
+            self._sock.send(wire.PROCEED)  # it waits in the socket: the helper puts itself into the cgroup
+        except OSError:
+            pass  # it was killed already, which is heard of in a moment
         self._loop.watch(self._sock.fileno(), loop.READ, self._heard)
         self._loop.watch(self._reader, loop.READ, self._read)
 
@@ -204,9 +208,12 @@ class Probe:
         except OSError:
             return
         for pid in children:
-            if pid != init and os.readlink(f"/proc/{pid}/ns/pid") == space:
-                os.kill(pid, 9)
-                _wait(pid)
+            try:
+                if pid != init and os.readlink(f"/proc/{pid}/ns/pid") == space:
+                    os.kill(pid, 9)
+                    _wait(pid)
+            except OSError:
+                continue
 
     def _reason(self) -> str:
         if not self._failure:
@@ -280,11 +287,11 @@ class Probe:
         clear(self._group)
 
     def abandon(self) -> None:
-        """Kill it and wait for it: the container has ended, or does so at this moment."""
+        """Kill it and wait for it, as long as that is bearable: the container has ended."""
         self.kill()
         for pid in (self._helper, self._pid):
             if pid:
-                _wait(pid)
+                _wait(pid, _PATIENCE)
         self._helper = self._pid = 0
         self._close()
 
@@ -319,8 +326,11 @@ class Probe:
             self._pidfd = -1
 
 
-def _wait(pid: int) -> None:
+def _wait(pid: int, patience: float | None = None) -> None:
+    """Wait for a child; patience: seconds, after which it is left to whoever comes after us."""
+    end = None if patience is None else time.monotonic() + patience
     try:
-        os.waitpid(pid, 0)
+        while not os.waitpid(pid, 0 if end is None else os.WNOHANG)[0] and end is not None and time.monotonic() < end:
+            time.sleep(0.001)
     except ChildProcessError:
         pass
