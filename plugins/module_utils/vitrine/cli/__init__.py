@@ -8,9 +8,11 @@ Each verb's table and handler live in the module that VERBS names; only that one
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
+from .. import standard
 from ..errors import VitrineError
 from .messages import complain, plain
 
@@ -28,7 +30,7 @@ VERBS = {
     "rename": ("lifecycle", "Give a container another name"),
     "pause": ("lifecycle", "Suspend all processes of containers"),
     "unpause": ("lifecycle", "Resume all processes of containers"),
-    "wait": ("lifecycle", "Wait until containers stop, and print their exit codes"),
+    "wait": ("waiting", "Wait until containers stop, and print their exit codes"),
     "update": ("updating", "Change the limits of containers, running or not"),
     "boot": ("hosting", "Start what its restart policy wants started after a reboot"),
     "shutdown": ("hosting", "Stop all containers before the host goes down"),
@@ -78,9 +80,15 @@ GROUPS = {
     "volume": {"list": "volume ls", "remove": "volume rm"},
     "system": {},
 }
-_OF_CONTAINERS = ("running", "terminals", "lifecycle", "ps", "listing", "building", "usage", "updating")
+_OF_CONTAINERS = ("running", "terminals", "lifecycle", "ps", "listing", "building", "usage", "updating", "waiting")
 _OF_IMAGES = ("build", "history", "load", "pull", "push", "save", "tag")
 _OF_SYSTEM = ("events", "info")
+_ADVICE = {
+    errno.ENOSPC: "  make room on the disk (see df -h and df -i), then run the same command again\n",
+    errno.EDQUOT: "  make room on the disk (see quota), then run the same command again\n",
+    errno.EIO: "  a disk fails, or what is mounted there: see the kernel's log\n",
+    errno.EROFS: "  the file system is mounted read-only: see the kernel's log for why\n",
+}
 GLOBAL_VALUES = ("--root", "--run-root", "--config")
 
 
@@ -198,6 +206,7 @@ def run(words: list[str]) -> int:
 
 def main(words: list[str] | None = None) -> None:
     """Entry point: the one place where errors become messages and exit codes."""
+    standard.ensure()
     words = sys.argv[1:] if words is None else words
     code = 1
     try:
@@ -223,7 +232,7 @@ def main(words: list[str] | None = None) -> None:
         if "--debug" in words:
             raise
         where = f": {plain(os.fsdecode(error.filename))}" if isinstance(error.filename, (str, bytes)) else ""
-        sys.stderr.write(f"vitrine: {error.strerror or error}{where}\n")
+        sys.stderr.write(f"vitrine: {error.strerror or error}{where}\n{_ADVICE.get(error.errno or 0, '')}")
         code = 125
     except Exception as error:  # a mistake of ours: still no page of program text for whoever typed the command
         if "--debug" in words:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""start, stop, restart, kill, rm, rename, pause, unpause, wait."""
+"""start, stop, restart, kill, rm, rename, pause, unpause."""
 
 from __future__ import annotations
 
@@ -47,9 +47,6 @@ COMMANDS = {
     ),
     "pause": Command("pause", "Suspend all processes of containers", "pause", _MANY, 1, -1, complete="container"),
     "unpause": Command("unpause", "Resume all processes of containers", "unpause", _MANY, 1, -1, complete="container"),
-    "wait": Command(
-        "wait", "Wait until containers stop, and print their exit codes", "wait", _MANY, 1, -1, complete="container"
-    ),
 }  # fmt: skip
 
 
@@ -185,11 +182,3 @@ def pause(engine: Engine, _options: Options, names: list[str]) -> int:
 def unpause(engine: Engine, _options: Options, names: list[str]) -> int:
     """vitrine unpause"""
     return each(names, lambda name: _changed(engine.containers.pause(name, resume=True), name, "not paused", ""))
-
-
-def wait(engine: Engine, _options: Options, names: list[str]) -> int:
-    """vitrine wait"""
-    for name in names:
-        code = engine.containers.wait(name)
-        sys.stdout.write(f"{'unknown' if code is None else code}\n")
-    return 0
