@@ -90,8 +90,14 @@ class _Writer:
 
         self.add(name, len(data), io.BytesIO(data))
 
-    def close(self) -> None:
-        self._tar.close()
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind is None:
+            self._tar.close()
+        else:  # or the archive's end would be written when it is collected, and that it cannot be would be told
+            self._tar.fileobj.closed = True  # type: ignore[union-attr, misc]
 
 
 def _blob_name(digest: str) -> str:
@@ -109,7 +115,13 @@ def save(engine: Engine, texts: list[str], file: BinaryIO, image_format: str) ->
         name = engine.images.name_in(text, image)
         if name and name not in kept:
             kept.append(name)
-    writer = _Writer(file)
+    with _Writer(file) as writer:
+        _save(engine, images, names, writer, image_format)
+
+
+def _save(
+    engine: Engine, images: dict[str, Any], names: dict[str, list[str]], writer: _Writer, image_format: str
+) -> None:
     index, listing = [], []
     for image in images.values():
         data, media_type, parsed = image_manifest(engine, image, image_format if image_format == "oci" else "")
@@ -136,7 +148,6 @@ def save(engine: Engine, texts: list[str], file: BinaryIO, image_format: str) ->
     writer.add_bytes("index.json", json.dumps(top, separators=(",", ":")).encode())
     if image_format != "oci":
         writer.add_bytes("manifest.json", json.dumps(listing, separators=(",", ":")).encode())
-    writer.close()
 
 
 # -- load

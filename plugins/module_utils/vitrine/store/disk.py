@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# Names in layers/: what is being made (by whoever holds its lock), and what is being removed.
+# Names in layers/: what is being made (by whoever holds its lock), and what is being removed (in volumes/ too).
 STAGING = ".new-"
 REMOVED = ".del-"
 

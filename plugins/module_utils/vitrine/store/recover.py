@@ -34,6 +34,9 @@ def recover(store: Store) -> None:
         names = os.listdir(folder)
     except FileNotFoundError:
         return
+    for name in _names(os.path.join(store.root, "volumes")):
+        if name.startswith(REMOVED):
+            _remove(f"{store.root}/volumes/{name}")
     numbers = set()
     for name in names:
         if name.startswith(STAGING):
@@ -54,6 +57,13 @@ def recover(store: Store) -> None:
         "SELECT 1 FROM meta WHERE key = 'garbage'"
     ):
         collect(store)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except FileNotFoundError:
+        return []
 
 
 def _remove(path: str) -> None:
