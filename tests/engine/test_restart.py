@@ -117,6 +117,21 @@ def test_what_was_stopped_by_hand_stays_down(host, run, policy, verb):
     assert restarted(host, "it")["RestartCount"] == 1  # being stopped was once
 
 
+def test_a_stop_without_limit_of_time_kills_nobody(host, run):
+    run(
+        "it",
+        "no",
+        "--stop-timeout",
+        "-1",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'sleep 1; exit 7' TERM; while :; do usleep 10000; done",
+    )
+    host("stop", "it")
+    assert down(host, "it")["State"]["ExitCode"] == 7
+
+
 def test_a_signal_that_is_not_meant_to_end_it_leaves_the_policy(host, run):
     run("it", "always", "busybox", "sh", "-c", 'trap "exit 7" USR1; while :; do usleep 10000; done')
     host("kill", "-s", "USR1", "it")
