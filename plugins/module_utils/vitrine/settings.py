@@ -40,7 +40,7 @@ class Settings(Record):
         root = os.path.realpath(root or DEFAULT_ROOT)
         instance = ""
         if root != DEFAULT_ROOT:
-            instance = _sha256(os.fsencode(root))[:6]
+            instance = sha256(os.fsencode(root))[:6]
         if run_root is None:
             run_root = f"{DEFAULT_RUN_ROOT}-{instance}" if instance else DEFAULT_RUN_ROOT
         return cls(root, run_root, instance, _read_config(config_path))
@@ -70,7 +70,7 @@ class Settings(Record):
         return f"vitrine_{self.instance}" if self.instance else "vitrine"
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
     """The digest in hex, without loading OpenSSL where the interpreter has code of its own."""
     try:
         if sys.version_info >= (3, 12):

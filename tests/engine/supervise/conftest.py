@@ -145,10 +145,12 @@ class Box:
         }
         return self
 
-    def start(self, *argv, attached=False, **options):
+    def start(self, *argv, attached=False, forked=False, **options):
         if argv:
             self.prepare(*argv, **options)
-        self.launched = launch.launch(self.request, attach=attached)
+        # forked: as commands do it; else the monitor is a child of this process, which tests can wait for
+        begun = launch.begin(attach=attached, run_root=self.settings.run_root if forked else "")
+        self.launched = launch.launch(self.request, attach=attached, begun=begun)
         return self
 
     def sh(self, script, **options):

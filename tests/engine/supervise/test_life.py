@@ -99,7 +99,7 @@ def test_a_killed_monitor_during_the_start_is_an_error_and_leaves_nothing(box, m
 
     monkeypatch.setattr(launch.seal, "spawn", spawn_and_kill)
     with pytest.raises(errors.StartFailed) as caught:
-        launch.launch(box.request, attach=False)
+        box.start()
     assert caught.value.stage == "monitor"
     cgroups.remove(box.cgroup)
 
@@ -342,7 +342,7 @@ def test_killed_at_any_moment_of_the_start_nothing_half_made_runs_on(box, monkey
 
     monkeypatch.setattr(launch.seal, "spawn", spawn_and_kill)
     try:
-        box.launched = launch.launch(box.request, attach=False)
+        box.start()
     except errors.StartFailed as error:
         assert error.stage == "monitor"
     monkeypatch.undo()
@@ -356,5 +356,5 @@ def test_killed_at_any_moment_of_the_start_nothing_half_made_runs_on(box, monkey
     else:
         until(lambda: not cgroups.pids(box.cgroup), 3)
         assert cgroups.remove(box.cgroup)
-        box.launched = launch.launch(box.request, attach=False)
+        box.start()
         assert box.state["status"] == "running"

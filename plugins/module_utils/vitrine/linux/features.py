@@ -28,6 +28,7 @@ _PROBES = {
     "copy_file_range": lambda: syscall("copy_file_range", -1, None, -1, None, 0, 0),
     "seccomp": lambda: syscall("seccomp", _BAD, 0, None),
 }
+PROBED = tuple(_PROBES)
 _known: dict[str, bool] = {}
 _without: frozenset[str] | None = None
 
@@ -63,8 +64,10 @@ def without() -> frozenset[str]:
 def set_without(names: object) -> None:
     """Switch the named features off from now on in this process and what it starts (the rest as the kernel says)."""
     global _without
-    _without = frozenset(names)  # type: ignore[call-overload]
-    _known.clear()
+    wanted = frozenset(names)  # type: ignore[call-overload]
+    if wanted != without():
+        _without = wanted
+        _known.clear()
 
 
 def has(name: str) -> bool:

@@ -20,7 +20,7 @@ from ..linux import features, fs, mount
 from ..linux.syscall import syscall
 
 PAYLOAD_FD = 3
-_HIGH = 100  # descriptors that are put in place for a child wait above this
+_HIGH = 20  # descriptors that are put in place for a child wait above this
 _MFD_CLOEXEC = 1
 _MFD_ALLOW_SEALING = 2
 _MFD_EXEC = 16
@@ -194,6 +194,8 @@ def spawn(module: str, *, fds: dict[int, int] | None = None, payload: object = N
 class Beginning:
     """A process of spawn() whose interpreter starts while its request is still being made up. pid: of our child."""
 
+    own = True
+
     def __init__(self, module: str, fds: dict[int, int]) -> None:
         reader, self._writer = os.pipe2(os.O_CLOEXEC)
         try:
@@ -204,25 +206,37 @@ class Beginning:
         finally:
             os.close(reader)
 
+    def ready(self) -> bool:
+        """Whether there is a process that give() may be called for."""
+        return True
+
     def give(self, value: object) -> None:
         """Hand over the request (any value that marshal takes). That the process is dead is found out elsewhere."""
-        data = memoryview(marshal.dumps(value))  # type: ignore[arg-type]
-        try:
-            while data:
-                data = data[os.write(self._writer, data) :]
-        except BrokenPipeError:
-            pass
-        finally:
-            os.close(self._writer)
-            self._writer = -1
+        writer, self._writer = self._writer, -1
+        hand_over(writer, value)
 
     def drop(self) -> None:
         """End the process if it was given no request."""
         if self._writer >= 0:
             os.close(self._writer)
             self._writer = -1
-            os.kill(self.pid, 9)  # our own child that we have not waited for: the pid cannot be another's
+            self.kill()
             os.waitpid(self.pid, 0)
+
+    def kill(self) -> None:
+        os.kill(self.pid, 9)  # our own child that we have not waited for: the pid cannot be another's
+
+
+def hand_over(writer: int, value: object) -> None:
+    """Write a request to the pipe that request() reads, and close it. A reader that is gone is no error."""
+    data = memoryview(marshal.dumps(value))  # type: ignore[arg-type]
+    try:
+        while data:
+            data = data[os.write(writer, data) :]
+    except BrokenPipeError:
+        pass
+    finally:
+        os.close(writer)
 
 
 def _signals() -> list[int]:

@@ -25,6 +25,7 @@ import os
 import select
 
 from ..errors import StartFailed
+from ..linux import features
 from ..record import Record
 from ..runtime import seal
 from . import report, state, wire
@@ -50,18 +51,25 @@ class Launched(Record):
 
 
 class Begun:
-    """A monitor that waits for its request; our ends of its status pipe and, to be attached, of its first client."""
+    """A monitor that waits for its request; our ends of its status pipe and, to be attached, of its first client.
 
-    def __init__(self, *, attach: bool) -> None:
+    run_root: where the nursery is that forks it, if one can be had; "" boots it.
+    """
+
+    def __init__(self, run_root: str, *, attach: bool) -> None:
+        self._attach = attach
+        self._begin(run_root)
+
+    def _begin(self, run_root: str) -> None:
         self.status, status_write = os.pipe2(os.O_CLOEXEC)
         fds = {wire.STATUS_FD: status_write}
         self.client: Any = None
         theirs = None
         try:
-            if attach:
+            if self._attach:
                 self.client, theirs = wire.pair()
                 fds[wire.CLIENT_FD] = theirs.fileno()
-            self.process = seal.Beginning("supervise.monitor", fds)
+            self.process = _fork(run_root, fds) or seal.Beginning("supervise.monitor", fds)
         except BaseException:
             self._close()
             raise
@@ -81,22 +89,28 @@ class Begun:
             self.status = -1
         if self.client is not None:
             self.client.close()
+            self.client = None
 
     def give(self, request: dict[str, Any], timeout: float | None) -> Launched:
         """Let it start the container; see launch()."""
+        if not self.process.ready():
+            self.drop()  # the nursery was killed, or hangs: whatever it may still do finds that nobody waits
+            self._begin("")
         try:
-            _children.append(self.process.pid)
+            if self.process.own:
+                _children.append(self.process.pid)
             try:
                 if self.client is not None:
                     self.client.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
                 self.process.give(request)
             except (BrokenPipeError, ConnectionError):
                 pass  # it was killed: it will not say that it started
-            fields = _await_status(self.status, self.process.pid, timeout)
+            fields = _await_status(self.status, self.process, timeout)
             attach_fd = self.client.detach() if self.client is not None else -1
             self.client = None
         finally:
             self._close()
+            self.process.drop()
         return Launched(
             pid=fields["pid"],
             start_time=fields["start_time"],
@@ -106,13 +120,14 @@ class Begun:
         )
 
 
-def begin(*, attach: bool) -> Begun:
-    """Start a monitor's interpreter, for a launch() that comes soon: it takes as long as making up the request.
+def begin(*, attach: bool, run_root: str = "") -> Begun:
+    """Have a monitor made, for a launch() that comes soon: that takes as long as making up the request.
 
-    attach: as launch() will have it. The caller drops what it does not launch.
+    attach: as launch() will have it. run_root: the engine's; without, the monitor is booted instead of being forked
+    (forking.py). The caller drops what it does not launch.
     """
     reap()
-    return Begun(attach=attach)
+    return Begun(run_root, attach=attach)
 
 
 def launch(
@@ -129,7 +144,7 @@ def launch(
     for flag in (state.STOP_REQUESTED, state.PAUSED):
         state.set_flag(request["run_dir"], flag, False)
     once = request["stdin_once"] and attach  # as docker: only who starts it in the foreground brings all of its input
-    begun = begun or begin(attach=attach)
+    begun = begun or begin(attach=attach, run_root=os.path.dirname(request["run_dir"]))
     return begun.give(dict(request, attached=attach, stdin_once=once), status_timeout)
 
 
@@ -142,15 +157,31 @@ def adopt(request: dict[str, Any], pid: int, start_time: int, *, status_timeout:
     adopted = dict(request, attached=False, adopt=(pid, start_time), state=known)
     if request["network"] and known["ports"]:
         adopted["network"] = dict(request["network"], ports=known["ports"])  # as they came out, not as they were asked
-    return begin(attach=False).give(adopted, status_timeout)
+    begun = begin(attach=False, run_root=os.path.dirname(request["run_dir"]))
+    return begun.give(adopted, status_timeout)
 
 
-def _await_status(fd: int, monitor: int, timeout: float | None) -> dict[str, Any]:
+def _fork(run_root: str, fds: dict[int, int]) -> Any:
+    """Return the monitor that the nursery is asked for; None when there is none, and none can be had."""
+    if not run_root or not features.has("nursery"):
+        return None
+    from . import forking
+
+    try:
+        forked = forking.Forked(run_root, fds)
+    except OSError:
+        return None
+    if forked.nursery:
+        _children.append(forked.nursery)
+    return forked
+
+
+def _await_status(fd: int, monitor: Any, timeout: float | None) -> dict[str, Any]:
     if timeout is not None:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         if not poll.poll(timeout * 1000):
-            os.kill(monitor, 9)  # our own child that we have not waited for: the pid cannot be another's
+            monitor.kill()
             raise StartFailed(f"the container did not start within {timeout:g} seconds", stage="monitor")
     message = report.receive(fd)
     if message is None:

@@ -40,21 +40,31 @@ _STUCK_MS = 500  # how often to look whether a client that the container waits f
 
 def main() -> int:
     """Entry point of the process; the request is its payload (see launch.py)."""
+    stand_apart()
+    return live()
+
+
+def stand_apart() -> None:
+    """Be in nobody's session and deaf to what ends sessions, and import what every monitor needs."""
     os.setsid()
     os.umask(0o077)
     for number in _IGNORED:
         _signal.signal(number, _signal.SIG_IGN)
     from ..runtime import cgroups, start  # noqa: F401 - while the request is still being made up
 
+
+def live(nursery: tuple[int, int] | None = None) -> int:
+    """Be the monitor that the request asks for. nursery: pid and start time of what this process was forked from."""
     request: Any = seal.request()
-    return Monitor(request).main()
+    return Monitor(request, nursery).main()
 
 
 class Monitor:
     """One container's monitor. request: see launch.py."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
+    def __init__(self, request: dict[str, Any], nursery: tuple[int, int] | None = None) -> None:
         self._request = request
+        self._nursery = nursery
         self._loop = loop.Loop()
         self._clients = clients.Clients(self._loop, request["tty"], self._packet)
         self._clients.pause_stdin(True)  # what a client sends before the container runs waits in its socket
@@ -66,7 +76,7 @@ class Monitor:
         self._place = Place(request, self._state)
         self._attendants = Attendants(request, self._loop, self)
         self._window = request.get("window")
-        self._shield = Shield()
+        self._shield = Shield(request.get("oom_score_adj") or b"")
         self._stage = "monitor"
         self._started_ns = 0
         self._flush_at = 0
@@ -133,12 +143,22 @@ class Monitor:
         finally:
             self._stage = run.stage
             self._shield.raise_()
+        self._bring_nursery()
         self._started_ns = time.time_ns()
         self._state.update(
             started_at=clock.rfc3339(self._started_ns), finished_at="", exit_code=0, oom_killed=False, oom_kills=0
         )
         self.happened("start")
         self._runs(run)
+
+    def _bring_nursery(self) -> None:
+        """Where systemd rules, monitors leave their client's session; what forks them must not be killed with it."""
+        nursery, self._nursery = self._nursery, None
+        group = self._request["cgroup"]
+        if nursery and group and group["systemd"]:
+            from ..runtime.cgroups import systemd
+
+            systemd.bring(os.path.dirname(group["unified"]), *nursery)
 
     def _runs(self, run: Run) -> None:
         self._state.update(status="running", pid=run.pid, start_time=run.start_time)

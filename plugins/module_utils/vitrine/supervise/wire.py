@@ -29,6 +29,9 @@ import struct
 VERSION = 1
 STATUS_FD = 4  # of a monitor: the pipe on which it says whether the container runs (report.py)
 CLIENT_FD = 5  # of a monitor: the end of a socketpair, its first client
+LISTEN_FD, LIFE_FD, FOLDER_FD = 3, 4, 5  # of a nursery: its socket, a pipe (nursery.py), the folder of its socket
+FORK = b"F"  # what a nursery is asked; with it come a monitor's descriptors: payload, status[, client]
+BORN = "=iQ"  # what the new monitor answers: its pid and start time
 SOCKET = "attach.sock"
 SAVED = "request"  # file of the run directory: what the monitor was asked, for the one that may have to replace it
 CHUNK = 65536  # largest payload

@@ -19,6 +19,7 @@ import struct
 import time
 
 from ...errors import HostError
+from ...linux import process
 from .files import read_or_empty, write
 
 TYPE_CHECKING = False
@@ -65,6 +66,15 @@ def enter_scope(request: dict[str, str], directory: str, patience: float = 30.0)
             if request["scope"] in read_or_empty("/proc/self/cgroup"):
                 break
             time.sleep(0.01)
+
+
+def bring(directory: str, pid: int, started: int) -> None:
+    """Move another process, which is no monitor but lives with them, to the group for monitors. Raises nothing."""
+    try:
+        if process.alive(pid, started):
+            write(f"{directory}/{MONITORS}/cgroup.procs", str(pid))
+    except OSError:
+        pass  # it has ended, or stays where it is
 
 
 def _settle(directory: str) -> None:
