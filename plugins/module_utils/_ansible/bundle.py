@@ -54,6 +54,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.updating  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.usage  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.volumes  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.waiting  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.clock  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.archives  # noqa: F401
@@ -104,6 +105,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.updating  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.usage  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.volumes  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.waiting  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.watching  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.errors  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.host  # noqa: F401

@@ -141,7 +141,8 @@ class Containers:
             return self._run(spec, attach, on_created, None, how)
         from ..supervise import launch
 
-        begun = launch.begin(attach=attach)  # its interpreter starts beside all that comes before it is needed
+        # it is made beside all that comes before it is needed
+        begun = launch.begin(attach=attach, run_root=self.engine.settings.run_root)
         try:
             return self._run(spec, attach, on_created, begun, how)
         finally:
