@@ -204,6 +204,14 @@ def run(words: list[str]) -> int:
     return int(getattr(module, command.handler)(Engine(settings), options, operands) or 0)
 
 
+def _anywhere() -> bool:
+    """Whether the current folder exists."""
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
+
+
 def main(words: list[str] | None = None) -> None:
     """Entry point: the one place where errors become messages and exit codes."""
     standard.ensure()
@@ -232,7 +240,10 @@ def main(words: list[str] | None = None) -> None:
         if "--debug" in words:
             raise
         where = f": {plain(os.fsdecode(error.filename))}" if isinstance(error.filename, (str, bytes)) else ""
-        sys.stderr.write(f"vitrine: {error.strerror or error}{where}\n{_ADVICE.get(error.errno or 0, '')}")
+        advice = _ADVICE.get(error.errno or 0, "")
+        if error.errno == errno.ENOENT and not where and not _anywhere():
+            where, advice = ": the current folder was removed", "  change to another one\n"
+        sys.stderr.write(f"vitrine: {error.strerror or error}{where}\n{advice}")
         code = 125
     except Exception as error:  # a mistake of ours: still no page of program text for whoever typed the command
         if "--debug" in words:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ... import late_site
+from ... import late_site, standard
 from ... import lightjson as json
 from ...errors import HostError, InvalidInput, VitrineError
 from ...record import Record
@@ -133,6 +133,7 @@ def _fault(request: Request) -> dict[str, Any]:
 
 def main() -> None:
     """Serve one request. Standard input and output are given up, so that no container's process holds them."""
+    standard.ensure()
     late_site.install()
     data = sys.stdin.buffer.read()
     out = os.dup(1)
