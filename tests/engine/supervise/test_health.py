@@ -323,6 +323,8 @@ def test_waiting_ends_with_the_containers_removal(host, run, engine):
 def test_a_container_without_check_has_health_none(run, engine):
     run(*SLEEP)
     assert health.wait(engine, "it", ("healthy", "none"), 10) == "none"
+    with pytest.raises(Conflict, match="'it' has no health check, so it never becomes unhealthy"):
+        health.wait(engine, "it", ("unhealthy",), 10)
 
 
 # -- hosts and kernels that have less ---------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ def wait(engine: Engine, name: str, wanted: Sequence[str], timeout: float | None
 
     It sleeps until the monitor replaces its file in the run directory, and looks by itself once a second, should there
     be no monitor. timeout: seconds; None waits for ever. Raises NotHealthy when the time is over, Conflict when the
-    container has ended and nobody starts it again, ContainerNotFound when it was removed meanwhile.
+    container has no check, or has ended and nobody starts it again, ContainerNotFound when it was removed meanwhile.
     """
     from ..supervise.logs import Watch
 
@@ -171,6 +171,12 @@ def wait(engine: Engine, name: str, wanted: Sequence[str], timeout: float | None
                 raise _ended(engine.containers.record(record.id).name, observed, wanted)
             if now in wanted and observed["status"] != "restarting":
                 return now
+            if now == "none":
+                raise Conflict(
+                    f"container {record.name!r} has no health check, so it never becomes {' or '.join(wanted)}",
+                    hint="create it with one, or wait for something else",
+                    value=record.name,
+                )
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
                 raise NotHealthy(
