@@ -24,28 +24,6 @@ FILTERS = (*KINDS, "type", "event", "label", "scope")
 _REMEMBERED = 4096  # events of one container that are not told twice when its journal moves into the index
 
 
-def of_container(engine: Engine, record: Any) -> list[Event]:
-    """The events of a container's own journal, with the name that it had at each time."""
-    lines = journal.read(_path(engine, record.id))
-    if not lines:
-        return []
-    renames = engine.store.events.of(record.id, "rename")
-    names = [(event.time_ns, event.attributes.get("oldName", "").lstrip("/")) for event in renames]
-    known: dict[str, dict[str, str]] = {}
-    found = []
-    for time_ns, action, extra in lines:
-        name = next((old for moment, old in names if moment > time_ns), record.name)
-        if name not in known:
-            known[name] = events.attributes(record, name=name)
-        own = {key: str(value) for key, value in extra.items()}
-        found.append(Event(0, time_ns, "container", action, record.id, {**known[name], **own}))
-    return found
-
-
-def _path(engine: Engine, container_id: str) -> str:
-    return f"{engine.settings.root}/containers/{container_id}/{journal.FILE}"
-
-
 class Filter:
     """docker's filters: several values of one key are alternatives, several labels all have to be there."""
 
@@ -108,11 +86,11 @@ class Reader:
         found = []
         # journals first, and then the index: what moves between the two looks is seen in both rather than in none
         for record in store.containers.list():
-            path = _path(self._engine, record.id)
+            path = events.path(self._engine, record.id)
             seen = (journal.identity(path), journal.identity(path + journal.OLDER))
             if seen != self._read.get(record.id):
                 self._read[record.id] = seen
-                found += [event for event in of_container(self._engine, record) if self._first_time(event)]
+                found += [event for event in events.of_container(self._engine, record) if self._first_time(event)]
         for event in store.events.list(self._after):
             self._after = event.seq
             if event.kind != "container" or self._first_time(event):

@@ -4,7 +4,7 @@
 """Entering events: what changes the index goes there in the same transaction, the rest beside the container.
 
 A container's own journal (supervise.journal) is not synced and needs no lock: starts, signals and execs cost nothing.
-When the container goes, its journal moves into the index with the row's removal. Reading is eventlog's.
+When the container goes, its journal moves into the index with the row's removal. Reading all of them is eventlog's.
 """
 
 from __future__ import annotations
@@ -36,13 +36,37 @@ def entered(engine: Engine, record: Any, action: str, extra: dict[str, str] | No
 
 def noted(engine: Engine, container_id: str, action: str, extra: dict[str, str] | None = None) -> None:
     """Append an event to a container's own journal."""
-    journal.append(f"{Paths(engine, container_id).folder}/{journal.FILE}", action, time.time_ns(), extra or {})
+    journal.append(path(engine, container_id), action, time.time_ns(), extra or {})
+
+
+def path(engine: Engine, container_id: str) -> str:
+    """Where a container's journal is."""
+    return f"{Paths(engine, container_id).folder}/{journal.FILE}"
+
+
+def of_container(engine: Engine, record: Any) -> list[Any]:
+    """The events of a container's own journal, with the name that it had at each time."""
+    from ..store.events import Event
+
+    lines = journal.read(path(engine, record.id))
+    if not lines:
+        return []
+    renames = engine.store.events.of(record.id, "rename")
+    names = [(event.time_ns, event.attributes.get("oldName", "").lstrip("/")) for event in renames]
+    known: dict[str, dict[str, str]] = {}
+    found = []
+    for time_ns, action, extra in lines:
+        name = next((old for moment, old in names if moment > time_ns), record.name)
+        if name not in known:
+            known[name] = attributes(record, name=name)
+        own = {key: str(value) for key, value in extra.items()}
+        found.append(Event(0, time_ns, "container", action, record.id, {**known[name], **own}))
+    return found
 
 
 def forgotten(engine: Engine, record: Any) -> None:
     """Move a container's journal into the index, with the container's end; in the transaction that removes its row."""
     from ..store.events import Event
-    from .eventlog import of_container
 
     moved = of_container(engine, record)
     destroyed = Event(0, time.time_ns(), "container", "destroy", record.id, attributes(record))
