@@ -110,4 +110,4 @@ def test_confinement(vm):
     free = vm("run --rm --security-opt apparmor=unconfined busybox cat /proc/self/attr/current")
     assert free.strip() == "unconfined"
     wrong = vm.run("vitrine run --rm --security-opt apparmor=nothing busybox true", check=False)
-    assert wrong.returncode != 0 and "AppArmor profile 'nothing'" in wrong.stderr, wrong.stderr
+    assert wrong.returncode != 0 and "AppArmor profile 'nothing' cannot be used" in wrong.stderr, wrong.stderr

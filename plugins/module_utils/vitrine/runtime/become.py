@@ -90,13 +90,13 @@ def set_apparmor(profile: str) -> None:
     if not profile:
         return
     for path in ("/proc/self/attr/apparmor/exec", "/proc/self/attr/exec"):  # the first since Linux 5.8
+        if not os.path.exists(path):
+            continue
         try:
             with open(path, "wb", buffering=0) as file:
                 file.write(b"exec " + os.fsencode(profile))
             return
-        except FileNotFoundError:
-            continue
-        except OSError as error:
+        except OSError as error:  # ENOENT too: of the profile
             raise StartFailed(
                 f"the AppArmor profile {profile!r} cannot be used: {os.strerror(error.errno or 0)}",
                 stage="apparmor",
