@@ -66,3 +66,10 @@ def test_it_imports_neither_re_nor_enum():
     program = "import sys; sys.path.insert(0, sys.argv[1]); from vitrine import lightjson as j; j.loads(j.dumps([1]))"
     program += "; sys.exit(not {'re', 'enum', 'json'}.isdisjoint(sys.modules))"
     assert subprocess.run([sys.executable, "-I", "-S", "-c", program, str(ENGINE)]).returncode == 0
+
+
+@pytest.mark.parametrize("text", ['{"a', "{", "[1,", '"\\u12"', '{"a" 1}', "nul", ""])
+def test_what_json_refuses_is_refused_where_json_was_never_loaded(text):
+    code = "import sys; from vitrine import lightjson\ntry: lightjson.loads(sys.argv[1])\nexcept ValueError: sys.exit(7)"
+    done = subprocess.run([sys.executable, "-S", "-c", code, text], env={"PYTHONPATH": str(ENGINE)})
+    assert done.returncode == 7

@@ -45,6 +45,10 @@ def loads(data: str | bytes | bytearray) -> Any:
         value, end = make_scanner(_Rules)(text, begin)  # type: ignore[arg-type]
     except StopIteration as stop:
         raise ValueError(f"there is no JSON value at character {stop.value}") from None
+    except SystemError:  # the C code looks for json's own error, and has none where json is not loaded
+        import json
+
+        return json.loads(text)  # which says what is wrong
     if text[end:].strip(_SPACE):
         raise ValueError(f"there is more after the JSON value, at character {end}")
     return value
