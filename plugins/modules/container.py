@@ -194,7 +194,8 @@ options:
   health_on_failure:
     description:
       - What the engine does when the container becomes unhealthy - nothing with V(none), which is the rule; V(kill) it,
-        upon which O(restart_policy) decides; V(restart) it, whatever the policy; or V(stop) it for good.
+        upon which O(restart_policy) decides; V(restart) it, whatever the policy; or V(stop) it until somebody or a boot
+        of the host starts it.
     type: str
     choices:
       - none

@@ -160,6 +160,44 @@ def test_the_spec_of_flags() -> None:
     assert spec.published_ports[0].host_port == 80 and spec.mounts[0].read_only and spec.labels == {"k": "v"}
 
 
+@pytest.mark.parametrize(
+    ("words", "check", "action"),
+    [
+        ([], None, ""),
+        (["--health-cmd", "curl -f x"], {"Test": ["CMD-SHELL", "curl -f x"]}, ""),
+        (["--health-interval=1m30s", "--health-retries", "0"], {"Interval": 90 * 10**9, "Retries": 0}, ""),
+        (
+            ["--health-timeout", "5", "--health-start-period=1h", "--health-start-interval=500ms"],
+            {"Timeout": 5 * 10**9, "StartPeriod": 3600 * 10**9, "StartInterval": 5 * 10**8},
+            "",
+        ),
+        (["--no-healthcheck"], {"Test": ["NONE"]}, ""),
+        (["--health-on-failure", "restart"], None, "restart"),
+    ],
+)
+def test_the_health_check_of_flags(words: list[str], check: object, action: str) -> None:
+    spec = container_spec(parse(RUN, [*words, "image"])[0], "image", [])
+    assert (spec.healthcheck, spec.health_on_failure) == (check, action)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--no-healthcheck", "--health-cmd", "x"], "--no-healthcheck conflicts with --health-* options"),
+        (["--no-healthcheck", "--health-retries", "1"], "--no-healthcheck conflicts with --health-* options"),
+        (["--health-interval", "1us"], "Interval of the health check is '1us'"),
+        (["--health-interval", "-1s"], "'-1s'"),
+        (["--health-timeout", "9" * 400], "invalid duration"),
+        (["--health-retries", "many"], "--health-retries is 'many'"),
+        (["--health-retries=-1"], "-1"),
+    ],
+)
+def test_no_health_check_of_flags(words: list[str], message: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        container_spec(parse(RUN, [*words, "image"])[0], "image", [])
+    assert message in caught.value.message
+
+
 # -- times, sizes, templates -----------------------------------------------------------------------------------------
 
 
