@@ -55,6 +55,15 @@ def test_nothing_is_run(check):
     assert health.request(spec(check), {}) is None
 
 
+@pytest.mark.parametrize("value", [-1, 0, 1, "30s", 1.5, None, True, [], 2**64])
+def test_what_no_engine_writes_into_an_image_counts_as_not_said(value):
+    names = ("Interval", "Timeout", "StartPeriod", "StartInterval")
+    made = health.request(spec(), {"Healthcheck": {"Test": ["CMD", "a"], **dict.fromkeys(names, value)}})
+    assert made == health.request(spec({"Test": ["CMD", "a"]}), {})
+    for test in ("CMD", ["CMD", value], {"CMD": "a"}, 5):
+        assert health.request(spec(), {"Healthcheck": {"Test": test}}) is None or isinstance(value, str)
+
+
 def test_the_defaults_are_dockers():
     assert health.request(spec({"Test": ["CMD", "a"]}), {}) == {
         "argv": [b"a"],

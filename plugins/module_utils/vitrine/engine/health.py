@@ -13,7 +13,6 @@ import os
 import time
 
 from ..errors import Conflict, InvalidInput, VitrineError
-from . import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ def described(
     test: a command line for the shell, or a list that begins with NONE, CMD or CMD-SHELL. times: key of DEFAULTS ->
     a duration as people write it, or None.
     """
+    from . import parse  # ps and inspect do without it
+
     check: dict[str, Any] = {}
     if test:
         check["Test"] = ["CMD-SHELL", test] if isinstance(test, str) else [str(word) for word in test]
@@ -108,16 +109,22 @@ def check_action(spec: ContainerSpec, image: dict[str, Any]) -> None:
 
 
 def request(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any] | None:
-    """What the monitor is asked for (supervise/health.py); None when nothing is to be checked."""
+    """What the monitor is asked for (supervise/health.py); None when nothing is to be checked.
+
+    An image may come from anywhere: what no engine could have written counts as not said.
+    """
     check = effective(spec, image) or {}
-    kind, *words = check.get("Test") or ["NONE"]
+    test = check.get("Test")
+    if not test or not isinstance(test, (list, tuple)) or not all(isinstance(word, str) for word in test):
+        return None
+    kind, *words = test
     if kind == "CMD-SHELL":
         words = [*(image.get("Shell") or _SHELL), *words]
     elif kind != "CMD":
         return None
     if not words:
         return None
-    values = {key: check.get(key) or default for key, default in DEFAULTS.items()}
+    values = {key: _number(check.get(key), key) for key in DEFAULTS}
     return {
         "argv": [os.fsencode(word) for word in words],
         "interval": values["Interval"],
@@ -127,6 +134,11 @@ def request(spec: ContainerSpec, image: dict[str, Any]) -> dict[str, Any] | None
         "retries": values["Retries"],
         "on_failure": spec.health_on_failure or "none",
     }
+
+
+def _number(value: object, key: str) -> int:
+    least = 1 if key == "Retries" else _LEAST
+    return value if type(value) is int and least <= value <= _MOST else DEFAULTS[key]
 
 
 def document(observed: dict[str, Any]) -> dict[str, Any] | None:
