@@ -128,6 +128,7 @@ def test_it_is_shown_in_dockers_shape():
 def test_what_has_ended_is_not_healthy():
     assert state(observed("exited", exit_code=None))["Health"]["Status"] == "unhealthy"
     assert health.status({"status": "exited"}) == "none"
+    assert "Health" not in state(observed("created")) and health.status(observed("created")) == "none"
 
 
 def test_a_restarting_container_runs_for_docker():

@@ -144,7 +144,7 @@ def _number(value: object, key: str) -> int:
 def document(observed: dict[str, Any]) -> dict[str, Any] | None:
     """docker's State.Health of an observed state; None without a check."""
     known = observed.get("health")
-    if not known:
+    if not known or observed["status"] == "created":
         return None
     return {
         "Status": status(observed),
@@ -159,6 +159,8 @@ def document(observed: dict[str, Any]) -> dict[str, Any] | None:
 def status(observed: dict[str, Any]) -> str:
     """starting, healthy or unhealthy; none without a check. A container that has ended is not healthy."""
     known = (observed.get("health") or {}).get("status") or "none"
+    if observed["status"] == "created":
+        return "none"  # a start that failed was no life
     return "unhealthy" if known != "none" and observed["status"] == "exited" else str(known)
 
 

@@ -209,7 +209,7 @@ class Probe:
             return
         for pid in children:
             try:
-                if pid != init and os.readlink(f"/proc/{pid}/ns/pid") == space:
+                if pid != init and os.readlink(f"/proc/{pid}/ns/pid") == space != os.readlink("/proc/self/ns/pid"):
                     os.kill(pid, 9)
                     _wait(pid)
             except OSError:
