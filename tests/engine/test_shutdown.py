@@ -168,3 +168,15 @@ def test_systemd_is_told_that_the_container_runs(host, run, tmp_path):
         finally:
             host("rm", "-f", "told")
             assert b"NOTIFY_SOCKET" not in command.communicate(timeout=60)[0]
+
+
+@pytest.mark.parametrize("torn", ["", "\0\0\0\0", "[\"abc"])
+def test_what_a_power_cut_tore_of_a_removed_container_goes(host, torn):
+    folder = host.root / "containers" / ("ab" * 32)
+    folder.mkdir()
+    for name in ("doomed-volumes.json", "network.json", "state.json"):
+        (folder / name).write_text(torn)
+    said = json.loads(host("check", "--format", "json"))
+    assert said["reconciled"] == ["removed what was left of container abababababab"] and not said["store"]
+    assert not folder.exists()
+    assert json.loads(host("check", "--format", "json"))["reconciled"] == []

@@ -129,7 +129,7 @@ def _doom(folder: str, volumes: list[str]) -> bool:
     """Note which anonymous volumes go with the container when its making is cut off; returns whether any do."""
     anonymous = [name for name in volumes if is_anonymous(name)]
     if anonymous:
-        write_atomic(f"{folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=False)
+        write_atomic(f"{folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=True)
     return bool(anonymous)
 
 

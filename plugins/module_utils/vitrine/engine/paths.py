@@ -54,11 +54,14 @@ class Paths:
         return f"{self.folder}/{name}"
 
     def read_json(self, path: str) -> dict[str, Any]:
-        """A JSON object of ours, or {} when it does not exist."""
+        """A JSON object of ours, or {} when it does not exist.
+
+        One that a power cut tore counts as that: such files are of use to this boot only, so nobody waits for the disk.
+        """
         try:
             with open(path, encoding="utf-8") as file:
                 return json.load(file)
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):
             return {}
 
 

@@ -56,7 +56,7 @@ def discard(engine: Engine, record: Any, *, volumes: bool) -> None:
         others = [other.spec for other in store.containers.list() if other.id != record.id]
         anonymous = [source for source in anonymous if not any(source in spec for spec in others)]
     try:
-        write_atomic(f"{paths.folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=False)
+        write_atomic(f"{paths.folder}/{DOOMED}", json.dumps(anonymous).encode(), durable=bool(anonymous))
         with store.db.transaction():
             if store.containers.delete(record.id):
                 events.forgotten(engine, record)
