@@ -99,7 +99,7 @@ def wrap_os(faults: Faults) -> None:
         def wrapped(*args, _name=name, _kinds=kinds, _call=real[name], **keywords):  # type: ignore[no-untyped-def]
             reads = _name == "open" and not (args[1] if len(args) > 1 else keywords["flags"]) & WRITING
             if not reads and not (_name in ("write", "writev") and args[0] in (1, 2)):
-                faults.come(_name, _kinds, args[0])
+                faults.come(_name, _kinds, args[0] if args else "")
             return _call(*args, **keywords)
 
         setattr(os, name, wrapped)

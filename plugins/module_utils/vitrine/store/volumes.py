@@ -9,7 +9,7 @@ import os
 
 from ..errors import Conflict, InvalidInput, NotFound
 from ..record import Record
-from .disk import make_directory, writing
+from .disk import REMOVED, make_directory, writing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,16 +53,32 @@ class Volumes:
         path = self.path(name)
         if os.path.isdir(path) and self._store.db.row("SELECT 1 FROM volumes WHERE name = ?", name):
             return False
+        from ..linux.fs import remove_tree
+
+        folder = os.path.dirname(path)
+        fresh = not os.path.lexists(folder)
+        try:
+            self._make(folder, path)
+            db = self._store.db
+            with db.transaction():
+                new = db.run("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?)", name, created, labels) > 0
+                if new:
+                    self._store.events.add("volume", "create", name, _ATTRIBUTES)
+        except BaseException:
+            if fresh and not self._store.db.row("SELECT 1 FROM volumes WHERE name = ?", name):
+                remove_tree(folder)
+            raise
+        return new
+
+    def _make(self, folder: str, path: str) -> None:
+        from ..linux.fs import sync_directory
+
         with writing(path, "the volume was not made"):
             make_directory(self.root)
-            make_directory(os.path.dirname(path), 0o701)
+            make_directory(folder, 0o701)
             make_directory(path, 0o755)
-        db = self._store.db
-        with db.transaction():
-            new = db.run("INSERT OR IGNORE INTO volumes VALUES (?, ?, ?)", name, created, labels) > 0
-            if new:
-                self._store.events.add("volume", "create", name, _ATTRIBUTES)
-        return new
+            sync_directory(folder)
+            sync_directory(self.root)
 
     def get(self, name: str) -> Volume:
         """Return a volume. Raises NotFound."""
@@ -85,6 +101,24 @@ class Volumes:
         from ..linux.fs import remove_tree
 
         folder = os.path.dirname(self.path(name))
+        rubbish = f"{self.root}/{REMOVED}{os.urandom(8).hex()}"
+        moved = False
+        try:
+            with self._store.db.transaction():
+                found = self._forget(name, users)
+                # a folder without a row would be taken for a new volume's
+                if os.path.isdir(folder):
+                    os.rename(folder, rubbish)
+                    moved = True
+        except BaseException:
+            if moved:
+                os.rename(rubbish, folder)
+            raise
+        if moved:
+            remove_tree(rubbish)
+        return found
+
+    def _forget(self, name: str, users: Callable[[str], Sequence[str]] | None) -> bool:
         db = self._store.db
         with db.transaction():
             holders = users(name) if users is not None else ()
@@ -97,6 +131,4 @@ class Volumes:
             found = db.run("DELETE FROM volumes WHERE name = ?", name) > 0
             if found:
                 self._store.events.add("volume", "destroy", name, _ATTRIBUTES)
-        if os.path.isdir(folder):
-            remove_tree(folder)
-        return found
+            return found
