@@ -11,7 +11,7 @@ import sys
 import time
 
 from ..errors import InvalidInput
-from .flags import option
+from .flags import Usage, option
 from .messages import plain
 
 TYPE_CHECKING = False
@@ -24,11 +24,11 @@ FORMAT = option("format", value="FORMAT", help="As table, as json (a line each),
 
 
 def checked(form: str | None) -> str | None:
-    """What --format says: None for the verb's own way, "json", or a template. Raises InvalidInput."""
+    """What --format says: None for the verb's own way, "json", or a template. Raises Usage."""
     if form in (None, "json"):
         return form
     if "{{" not in form:
-        raise InvalidInput(
+        raise Usage(
             f"--format cannot be {form!r}", hint="write json, or a text with keys such as {{.ID}}", value=form
         )
     return form

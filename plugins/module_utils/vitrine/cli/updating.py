@@ -13,6 +13,8 @@ from .lifecycle import each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..engine import Engine
 
 _NAMES = (
@@ -30,7 +32,10 @@ COMMANDS = {
 
 def update(engine: Engine, options: Options, names: list[str]) -> int:
     """vitrine update"""
-    values = {key: value for key, value in limits(options).items() if value is not None}
+    no_cpus = options.cpus is not None and not options.cpus.strip("0.")  # as for the others, 0 takes the limit away
+    options.cpus = None if no_cpus else options.cpus
+    values: dict[str, Any] = {"nano_cpus": 0} if no_cpus else {}
+    values.update({key: value for key, value in limits(options).items() if value is not None})
     if options.restart is not None:
         values["restart_policy"], values["restart_retries"] = parse.restart(options.restart)
     if not values:

@@ -129,7 +129,7 @@ CONTAINER = (
     Option("stop_signal", compare="value", parse="signal"),
     Option("stop_timeout", "int", compare="value", mode="ignore"),
     Option("auto_remove", "bool", aliases=("rm",), compare="value"),
-    Option("log_driver", choices=("json-file", "none"), compare="value"),
+    Option("log_driver", choices=("json-file", "k8s-file", "journald", "none"), compare="value"),
     Option("log_options", "dict", aliases=("log_opt",), compare="dict", parse="log_options"),
     # network
     Option("network_mode", aliases=("network", "net"), compare="value", parse="text"),
@@ -171,7 +171,7 @@ CONTAINER = (
     Option("memory_reservation", compare="value", parse="size", update=True),
     Option("memory_swappiness", "int", compare="value"),
     Option("oom_killer", "bool", compare="value", field="oom_kill_disable", parse="inverted"),
-    Option("oom_score_adj", "int", compare="value"),
+    Option("oom_score_adj", "int", compare="value", update=True),
     Option("cpus", "float", compare="value", field="nano_cpus", parse="cpus", update=True),
     Option("cpu_shares", "int", compare="value", update=True),
     Option("cpu_period", "int", compare="value", update=True),

@@ -92,13 +92,11 @@ def _complete_v2(plan: dict[str, Any], memory: dict[str, Any]) -> None:
 
 
 def _unreclaimable(group: str) -> int:
-    """Bytes in use without the file cache, which the kernel drops when it has to."""
+    """Bytes in use without the cache of files on disks, which the kernel drops when it has to."""
     used = read_or_empty(group + "/memory.current").strip()
-    for line in read_or_empty(group + "/memory.stat").splitlines():
-        name, _, number = line.partition(" ")
-        if name == "file" and used.isdigit():
-            return max(0, int(used) - int(number))
-    return int(used) if used.isdigit() else 0
+    table = dict(line.partition(" ")[::2] for line in read_or_empty(group + "/memory.stat").splitlines())
+    cache = int(table.get("file") or 0) - int(table.get("shmem") or 0)
+    return max(0, int(used) - cache) if used.isdigit() else 0
 
 
 def _complete_cpuset(plan: dict[str, Any], cpu: dict[str, Any]) -> None:
