@@ -1,147 +1,249 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The packet filter on hosts without nf_tables: the same behaviour for IPv4 by iptables-save and -restore.
+"""The packet filter on hosts without nf_tables: what ``rules`` does, by iptables-save and -restore, for both families.
 
-Four chains named after the table (raw, filter, and two in nat), each reached by one jump. A published port is one
-rule whose comment is its container's id. Slow (programs are run), and only ever used where nf_tables cannot be.
+Programs are run, so this is slow, and only ever used where nf_tables cannot be. A change is one call of -restore for
+each family, whose every table the kernel replaces at once. Of a network table named T and a bridge named B:
+
+    raw     PREROUTING -> T-RAW -> B-G     packets from elsewhere to a network's own addresses, and to 127.0.0.0/8
+    filter  FORWARD -> T-FWD -> T-OUT -> B-O    what may not leave (internal, isolate; T-TO: into any bridge of ours)
+                             -> T-IN  -> B-I    what comes in (T-FROM: out of any bridge of ours)
+                             -> T-PASS          the rest of what bridges send; a comment tells what the chains of B hold
+    nat     PREROUTING, OUTPUT -> T-PUB         a rule for each published port, whose comment is its container's id
+            POSTROUTING -> T-POST -> B-L        masquerade
 """
 
 from __future__ import annotations
 
 from ..errors import HostError
 from ..linux import command
-from .plan import WILDCARD, bridged, publishers
+from .plan import WILDCARD, WILDCARD6, bridged, publishers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    Sections = dict[str, list[str]]  # by table
 
-def available() -> bool:
-    """True when the host has the programs."""
-    return bool(command.which("iptables-restore") and command.which("iptables-save"))
+TABLES = ("raw", "filter", "nat")
+LAYOUT = "2"  # count up when the base changes
+BASE = {
+    "raw": ("RAW",),
+    "filter": ("FWD", "OUT", "IN", "PASS", "TO", "FROM"),
+    "nat": ("PUB", "POST"),
+}
+BRIDGE = {"raw": ("G",), "filter": ("O", "I"), "nat": ("L",)}
 
 
-def _save(table: str) -> list[str]:
-    done = command.run(["iptables-save", "-t", table])
-    return done.stdout.decode("utf-8", "replace").splitlines() if done.status == 0 else []
+class _Family:
+    """The programs of one address family. suffix: of an endpoint's keys; bits: of an address."""
+
+    def __init__(self, suffix: str, program: str, bits: int, wildcard: str) -> None:
+        self.suffix, self.program, self.bits, self.wildcard = suffix, program, bits, wildcard
+
+    def available(self) -> bool:
+        return bool(command.which(f"{self.program}-restore") and command.which(f"{self.program}-save"))
+
+    def save(self) -> Sections:
+        """The rules that are there; none of a family that the kernel does not have."""
+        sections: Sections = {table: [] for table in TABLES}
+        if not self.available():
+            return sections
+        done = command.run([f"{self.program}-save"])
+        table = ""
+        for line in done.stdout.decode("utf-8", "replace").splitlines():
+            if line.startswith("*"):
+                table = line[1:].strip()
+            elif table in sections and line[:1] in ":-":
+                sections[table].append(line)
+        return sections
+
+    def restore(self, sections: Sections) -> None:
+        """Carry changes out. Raises HostError."""
+        lines: list[str] = []
+        for table, rules in sections.items():
+            if rules:
+                lines += [f"*{table}", *rules, "COMMIT"]
+        if not lines:
+            return
+        text = "".join(f"{line}\n" for line in lines).encode()
+        done = command.run([f"{self.program}-restore", "--noflush", "-w", "5"], input=text)
+        if done.status:
+            modules = " ".join(f"{self.program[:-1]}_{table}" for table in TABLES)
+            raise HostError(
+                f"{self.program}-restore failed: {done.stderr.decode('utf-8', 'replace').strip()}",
+                hint=f"load the kernel modules: modprobe -a {modules} xt_conntrack xt_addrtype xt_comment",
+            )
 
 
-def _restore(sections: dict[str, list[str]]) -> None:
-    lines = []
-    for table, rules in sections.items():
-        if rules:
-            lines += [f"*{table}", *rules, "COMMIT"]
-    if not lines:
-        return
-    done = command.run(
-        ["iptables-restore", "--noflush", "-w", "5"], input="".join(f"{one}\n" for one in lines).encode()
-    )
-    if done.status:
-        raise HostError(
-            f"iptables-restore failed: {done.stderr.decode('utf-8', 'replace').strip()}",
-            hint="load the kernel modules iptable_nat, iptable_filter, iptable_raw, xt_conntrack, xt_addrtype",
-        )
+FAMILIES = (_Family("", "iptables", 32, WILDCARD), _Family("6", "ip6tables", 128, WILDCARD6))
+
+
+def available(suffix: str = "") -> bool:
+    """True when the host has the programs. suffix "6": those of IPv6."""
+    return FAMILIES[bool(suffix)].available()
 
 
 def present(names: dict[str, Any]) -> bool:
     """True when there are chains of this table name."""
-    return any(line.startswith(f":{names['table']}-PUB ") for line in _save("nat"))
+    return any(_has_base(family.save(), names["table"]) for family in FAMILIES)
+
+
+def _has_base(there: Sections, name: str) -> bool:
+    return any(line.startswith(f":{name}-PUB ") for line in there["nat"])
+
+
+# -- bridges ---------------------------------------------------------------------------------------------------------
 
 
 def ensure(plan: dict[str, Any]) -> None:
     """Make the base rules, and those of the plan's bridges, unless they are there. Raises HostError."""
-    for one in bridged(plan):
-        if one["subnet"]:
-            _ensure_bridge(plan["table"], one)
+    name = plan["table"]
+    for family in FAMILIES:
+        wanted = [one for one in bridged(plan) if one["subnet" + family.suffix]]
+        if not wanted:
+            continue
+        there = family.save()
+        changes = _base(name, there)
+        for one in wanted:
+            made = _bridge(name, one, family)
+            if not all(_stands(line, there[table], name) for table, lines in made.items() for line in lines):
+                _add(changes, _without(there, name, one["bridge"]))
+                _add(changes, made)
+        family.restore(changes)
 
 
-def _ensure_bridge(name: str, one: dict[str, Any]) -> None:
-    current = _save("nat")
-    mark = f"-A {name}-POST -s {one['subnet']} -o {one['bridge']} -m conntrack --ctstate DNAT -j MASQUERADE"
-    if mark in current:
-        return
-    if not any(line.startswith(f":{name}-PUB ") for line in current):
-        _restore(_base(name))
-    _restore(_without(name, one["bridge"]))
-    _restore(_bridge(name, one, mark))
+def _stands(line: str, there: list[str], name: str) -> bool:
+    """Whether a rule in one of the table's own chains is there; what is in a bridge's chains its marker tells."""
+    return not line.startswith(f"-A {name}-") or line in there
 
 
-def _base(name: str) -> dict[str, list[str]]:
-    return {
-        "raw": [f":{name}-RAW - [0:0]", f"-A PREROUTING -j {name}-RAW"],
-        "filter": [f":{name}-FWD - [0:0]", f"-I FORWARD 1 -j {name}-FWD"],
-        "nat": [
-            f":{name}-PUB - [0:0]",
-            f":{name}-POST - [0:0]",
-            f"-A PREROUTING -m addrtype --dst-type LOCAL -j {name}-PUB",
-            f"-A OUTPUT -m addrtype --dst-type LOCAL -j {name}-PUB",
-            f"-A POSTROUTING -j {name}-POST",
-        ],
+def marker(one: dict[str, Any], suffix: str) -> str:
+    """What tells which rules are in the chains of an endpoint's bridge: a comment."""
+    value = 0
+    switches = [one[key] for key in ("internal", "icc", "masquerade", "isolate")]
+    for letter in f"{LAYOUT} {one['subnet' + suffix]} {switches}":
+        value = (value * 31 + ord(letter)) & 0xFFFFFFFF
+    return f"is{value:08x}"
+
+
+def _add(sections: Sections, more: Sections) -> None:
+    for table, lines in more.items():
+        sections[table] += lines
+
+
+def _base(name: str, there: Sections) -> Sections:
+    """The chains of a table and what leads to them, as far as they are missing."""
+    wanted = {
+        "raw": [("-A PREROUTING", f"{name}-RAW")],
+        "filter": [(f"-A {name}-FWD", f"{name}-{kind}") for kind in ("OUT", "IN", "PASS")]
+        + [("-I FORWARD 1", f"{name}-FWD")],
+        "nat": [(f"-A {hook} -m addrtype --dst-type LOCAL", f"{name}-PUB") for hook in ("PREROUTING", "OUTPUT")]
+        + [("-A POSTROUTING", f"{name}-POST")],
     }
-
-
-def _bridge(name: str, one: dict[str, Any], mark: str) -> dict[str, list[str]]:
-    """The rules of one bridge. What may not leave goes before what may come in."""
-    bridge, subnet = one["bridge"], one["subnet"]
-    into, out_of = f"-A {name}-FWD -o {bridge}", f"-I {name}-FWD 1 -i {bridge}"
-    if one["internal"]:
-        forward = [f"{out_of} ! -o {bridge} -j DROP", f"{into} -i {bridge} -j ACCEPT", f"{into} -j DROP"]
-    else:
-        forward = [
-            f"{into} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-            *([f"{into} -i {bridge} -j ACCEPT"] if one["icc"] else []),
-            f"{into} -m conntrack --ctstate DNAT -j ACCEPT",
-            f"{into} -j DROP",
+    made: Sections = {}
+    for table, kinds in BASE.items():
+        jumps = {(line.split()[1], _target(line)) for line in there[table] if line.startswith("-A ")}
+        chains = {line[1:].split()[0] for line in there[table] if line.startswith(":")}
+        made[table] = [f":{name}-{kind} - [0:0]" for kind in kinds if f"{name}-{kind}" not in chains]
+        made[table] += [
+            f"{rule} -j {target}" for rule, target in wanted[table] if (rule.split()[1], target) not in jumps
         ]
-    leave = one["masquerade"] and not one["internal"]
-    return {
-        "raw": [
-            f"-A {name}-RAW -d {subnet} ! -i {bridge} -j DROP",
-            f"-A {name}-RAW -d 127.0.0.0/8 -i {bridge} -j DROP",
-        ],
-        "filter": forward,
-        "nat": [
-            *([f"-A {name}-POST -s {subnet} ! -o {bridge} -j MASQUERADE"] if leave else []),
-            f"-A {name}-POST -s 127.0.0.0/8 -o {bridge} -j MASQUERADE",
-            mark,
-        ],
+    return made
+
+
+def _bridge(name: str, one: dict[str, Any], family: _Family) -> Sections:
+    """The rules of one bridge; they mean the same as those of ``rules.network``."""
+    bridge, subnet = one["bridge"], one["subnet" + family.suffix]
+    dnat = "-m conntrack --ctstate DNAT"
+    into: list[str] = []
+    out_of: list[str] = []
+    leave: list[str] = []
+    if one["internal"]:
+        into += [f"-i {bridge} -j ACCEPT"]
+        out_of += [f"-o {bridge} -j ACCEPT", "-j DROP"]
+    else:
+        into += ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"]
+        if one["icc"]:
+            into += [f"-i {bridge} -j ACCEPT"]
+        if one["isolate"]:
+            into += [f"-i {bridge} {dnat} -j ACCEPT", f"-j {name}-FROM"]
+            out_of += [f"-o {bridge} -j RETURN", f"-j {name}-TO"]
+        into += [f"{dnat} -j ACCEPT"]
+        if one["masquerade"]:
+            leave += [f"! -o {bridge} -j MASQUERADE"]
+    into += ["-j DROP"]
+    leave += [f"-o {bridge} {dnat} -j MASQUERADE"]
+    guard = [f"-i {bridge} -j RETURN", "-i lo -j RETURN", "-j DROP"]
+    chains = {"G": guard, "O": out_of, "I": into, "L": leave}
+    made = {
+        table: [f":{bridge}-{kind} - [0:0]" for kind in kinds]
+        + [f"-A {bridge}-{kind} {rule}" for kind in kinds for rule in chains[kind]]
+        for table, kinds in BRIDGE.items()
     }
+    made["raw"] += [f"-A {name}-RAW -d {subnet} -j {bridge}-G"]
+    made["filter"] += [
+        f"-A {name}-OUT -i {bridge} -j {bridge}-O",
+        f"-A {name}-IN -o {bridge} -j {bridge}-I",
+        f"-A {name}-PASS -i {bridge} -m comment --comment {marker(one, family.suffix)} -j ACCEPT",
+        f"-A {name}-TO -o {bridge} -j DROP",
+        f"-A {name}-FROM -i {bridge} -j DROP",
+    ]
+    made["nat"] += [f"-A {name}-POST -s {subnet} -j {bridge}-L"]
+    if family.bits == 32:
+        made["raw"] += [f"-A {name}-RAW -d 127.0.0.0/8 -i {bridge} -j DROP"]
+        made["nat"] += [f"-A {name}-POST -s 127.0.0.0/8 -o {bridge} -j MASQUERADE"]
+    return made
+
+
+def _without(there: Sections, name: str, bridge: str) -> Sections:
+    """What takes the rules of a bridge away."""
+    made: Sections = {}
+    for table, kinds in BRIDGE.items():
+        chains = [
+            f"{bridge}-{kind}" for kind in kinds if any(one.startswith(f":{bridge}-{kind} ") for one in there[table])
+        ]
+        made[table] = [
+            f"-D{line[2:]}"
+            for line in there[table]
+            if line.startswith(f"-A {name}-") and {bridge, *chains} & set(line.split()[2:])
+        ]
+        made[table] += [f"{flag} {chain}" for flag in ("-F", "-X") for chain in chains]
+    return made
 
 
 def bridges(names: dict[str, Any]) -> set[str]:
     """Return the names of the bridges that there are rules for."""
     found = set()
-    for line in _save("nat"):
-        words = line.split()
-        if words[:2] == ["-A", f"{names['table']}-POST"] and "127.0.0.0/8" in words:
-            found.add(words[words.index("-o") + 1])
+    for family in FAMILIES:
+        for line in family.save()["filter"]:
+            words = line.split()
+            if words[:3] == ["-A", f"{names['table']}-PASS", "-i"]:
+                found.add(words[3])
     return found
 
 
 def remove_network(names: dict[str, Any], bridge: str) -> None:
     """Remove the rules of one bridge. Raises HostError."""
-    _restore(_without(names["table"], bridge))
-
-
-def _without(name: str, bridge: str) -> dict[str, list[str]]:
-    sections = {}
-    for table in ("raw", "filter", "nat"):
-        lines = [line for line in _save(table) if line.startswith(f"-A {name}-") and bridge in line.split()]
-        sections[table] = [f"-D{line[2:]}" for line in lines]
-    return sections
+    for family in FAMILIES:
+        family.restore(_without(family.save(), names["table"], bridge))
 
 
 def remove(names: dict[str, Any]) -> None:
-    """Remove all chains of this table name and the jumps to them. Raises HostError."""
-    sections = {}
-    for table in ("raw", "filter", "nat"):
-        lines = _save(table)
-        own = [line[1:].split()[0] for line in lines if line.startswith(f":{names['table']}-")]
-        jumps = [f"-D{line[2:]}" for line in lines if line.startswith("-A ") and _target(line) in own]
-        sections[table] = jumps + [f"-F {chain}" for chain in own] + [f"-X {chain}" for chain in own]
-    _restore(sections)
+    """Remove all that there is of a table, with its bridges. Raises HostError."""
+    name = names["table"]
+    listed = bridges(names)
+    for family in FAMILIES:
+        there = family.save()
+        changes: Sections = {}
+        for table, lines in there.items():
+            own = [f"{name}-{kind}" for kind in BASE[table]]
+            own += [f"{bridge}-{kind}" for bridge in listed for kind in BRIDGE[table]]
+            own = [chain for chain in own if any(line.startswith(f":{chain} ") for line in lines)]
+            jumps = [f"-D{line[2:]}" for line in lines if line.startswith("-A ") and _target(line) in own]
+            changes[table] = jumps + [f"{flag} {chain}" for flag in ("-F", "-X") for chain in own]
+        family.restore(changes)
 
 
 def _target(line: str) -> str:
@@ -149,43 +251,52 @@ def _target(line: str) -> str:
     return words[words.index("-j") + 1] if "-j" in words else ""
 
 
+# -- published ports -------------------------------------------------------------------------------------------------
+
+
 def add_ports(plan: dict[str, Any]) -> None:
     """Publish the ports of a plan; a rule in the way is replaced. Raises HostError."""
     name = plan["table"]
-    publisher = publishers(plan)[0]
-    if publisher is None:
-        return
-    current = _published(name)
-    lines = []
-    for host_ip, host_port, container_port, protocol in plan["ports"]:
-        if ":" in host_ip:
+    for family, publisher in zip(FAMILIES, publishers(plan)):
+        if publisher is None:
             continue
-        key = ("" if host_ip == WILDCARD else host_ip, host_port, protocol)
-        lines += [f"-D{line[2:]}" for line, found, _owner, _address in current if found == key]
-        where = f"-d {key[0]}/32 " if key[0] else ""
-        lines.append(
-            f"-{'I' if key[0] else 'A'} {name}-PUB {where}-p {protocol} -m {protocol} --dport {host_port} -m comment "
-            f"--comment {plan['container_id']} -j DNAT --to-destination {publisher['address']}:{container_port}"
-        )
-    _restore({"nat": lines})
+        address = publisher["address" + family.suffix]
+        target = f"[{address}]" if family.bits == 128 else address
+        current = _published(family.save(), name)
+        lines = []
+        for host_ip, host_port, container_port, protocol in plan["ports"]:
+            if host_ip and (":" in host_ip) != (family.bits == 128):
+                continue
+            key = ("" if host_ip == family.wildcard else host_ip, host_port, protocol)
+            lines += [f"-D{line[2:]}" for line, found, _owner, _address in current if found == key]
+            where = f"-d {key[0]}/{family.bits} " if key[0] else ""
+            lines.append(
+                f"-{'I' if key[0] else 'A'} {name}-PUB {where}-p {protocol} -m {protocol} --dport {host_port} "
+                f"-m comment --comment {plan['container_id']} -j DNAT --to-destination {target}:{container_port}"
+            )
+        family.restore({"nat": lines})
 
 
 def remove_ports(names: dict[str, Any], gone: Any) -> int:
     """Remove the rules for which gone(container_id, address) is true; returns how many. Raises HostError."""
-    stale = [f"-D{line[2:]}" for line, _key, owner, address in _published(names["table"]) if gone(owner, address)]
-    _restore({"nat": stale})
-    return len(stale)
+    number = 0
+    for family in FAMILIES:
+        published = _published(family.save(), names["table"])
+        stale = [f"-D{line[2:]}" for line, _key, owner, address in published if gone(owner, address)]
+        family.restore({"nat": stale})
+        number += len(stale)
+    return number
 
 
-def _published(name: str) -> list[tuple[str, tuple[str, int, str], str, str]]:
+def _published(there: Sections, name: str) -> list[tuple[str, tuple[str, int, str], str, str]]:
     """Return the rules of published ports: (line, (host_ip, host_port, protocol), container_id, address)."""
     found = []
-    for line in _save("nat"):
+    for line in there["nat"]:
         words = line.split()
         if words[:2] != ["-A", f"{name}-PUB"]:
             continue
         values = dict(zip(words, words[1:]))
         key = (values.get("-d", "").partition("/")[0], int(values.get("--dport", "0")), values.get("-p", ""))
-        address = values.get("--to-destination", "").partition(":")[0]
+        address = values.get("--to-destination", "").rpartition(":")[0].strip("[]")
         found.append((line, key, values.get("--comment", "").strip('"'), address))
     return found
