@@ -362,8 +362,15 @@ def _begun(path: str) -> bool:
 
 
 def connect(path: str) -> Any:
-    """Return a connection as all of ours are. The log is synced at each commit; SQLite need not do so as well."""
-    connection = sqlite.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    """Return a connection as all of ours are. The log is synced at each commit; SQLite need not do so as well.
+
+    On a read-only disk SQLite cannot make the files that it wants beside an index; it need not, as nobody can change it.
+    """
+    name, frozen = path, False
+    if not os.path.exists(f"{path}-wal") and os.path.exists(path) and not os.access(os.path.dirname(path), os.W_OK):
+        escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+        name, frozen = f"file:{escaped}?immutable=1", True
+    connection = sqlite.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=frozen)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection

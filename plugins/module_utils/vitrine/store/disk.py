@@ -51,5 +51,6 @@ def make_directory(path: str, mode: int = 0o700) -> None:
     """Make a directory of the store's own; one that exists is as good."""
     try:
         os.mkdir(path, mode)
+        os.chmod(path, mode)  # whatever the caller's umask is
     except FileExistsError:
         pass
