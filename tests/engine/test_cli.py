@@ -321,6 +321,11 @@ def test_the_shell_completes(host: Host, sleeper: str) -> None:
     assert complete(host, "vitrine", "run", "--memory-s") == ["--memory-swap", "--memory-swappiness"]
     assert complete(host, "vitrine", "stop", "sl") == [sleeper]
     assert complete(host, "vitrine", "rmi", "busy") == ["busybox:latest"]
+    assert complete(host, "vitrine", "vol") == ["volume"]
+    assert {"create", "inspect", "ls", "prune", "rm"} <= set(complete(host, "vitrine", "volume", ""))
+    assert complete(host, "vitrine", "volume", "ls", "--q") == ["--quiet"]
+    assert complete(host, "vitrine", "container", "ls", "--no-t") == ["--no-trunc"]
+    assert complete(host, "vitrine", "container", "stop", "sl") == [sleeper]
     for shell in ("zsh", "fish"):
         text = host("completion", shell)
         assert "unpause" in text

@@ -71,7 +71,7 @@ VERBS = {
     "info": ("system", "Show what this engine and host have"),
     "version": ("system", "Show the version"),
     "check": ("system", "Check the host's prerequisites and the store's health"),
-    "completion": ("system", "Print a shell's completion script"),
+    "completion": ("completion", "Print a shell's completion script"),
 }
 # docker's second spelling: group -> verbs that are spelt otherwise there; the others of a group as they are
 GROUPS = {
@@ -141,7 +141,7 @@ def _globals(words: list[str]) -> tuple[dict[str, str], list[str]]:
     return given, rest
 
 
-def _ungrouped(words: list[str]) -> list[str]:
+def ungrouped(words: list[str]) -> list[str]:
     """The same command with its verb as one word: "container ls -a" is "ps -a", "volume ls" a word of its own."""
     group = words[0]
     if group not in GROUPS or len(words) < 2:
@@ -185,7 +185,7 @@ def run(words: list[str]) -> int:
     if not rest or "help" in given or "h" in given or rest[0] == "help":
         sys.stdout.write(overview())
         return 0
-    rest = _ungrouped(rest)
+    rest = ungrouped(rest)
     verb = rest.pop(0)
     if verb not in VERBS:
         raise _unknown(verb, rest)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""info, version, check, completion."""
+"""info, version, check."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import json
 import os
 import sys
 
-from ..errors import InvalidInput
 from ..version import VERSION
-from . import VERBS, command_of
-from .flags import HELP, Command, Options, option, switch
+from .flags import Command, Options, option, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +29,6 @@ COMMANDS = {
             _FORMAT,
         ),
     ),
-    "completion": Command("completion", "Print a shell's completion script", "completion", "bash|zsh|fish", 1, 1),
 }  # fmt: skip
 
 
@@ -81,56 +78,3 @@ def check(engine: Engine, options: Options, _operands: list[str]) -> int:
         sys.stdout.write(f"DAMAGED  {line}\n")
     sys.stdout.write("the store is whole\n" if not report["store"] else "see 'vitrine check --repair'\n")
     return int(wrong)
-
-
-# -- completion
-
-_BASH = """\
-_vitrine() {
-    local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]}
-    if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "%(verbs)s" -- "$cur")); return
-    fi
-    case "$verb" in
-%(cases)s
-    esac
-    case "$cur" in
-        -*) COMPREPLY=($(compgen -W "$flags" -- "$cur")); return ;;
-    esac
-    case "$kind" in
-        container) COMPREPLY=($(compgen -W "$(vitrine ps -a --format json 2>/dev/null |
-            sed -n 's/.*"Names": "\\([^"]*\\)".*/\\1/p')" -- "$cur")) ;;
-        image) COMPREPLY=($(compgen -W "$(vitrine images 2>/dev/null |
-            awk 'NR > 1 {print $1 ":" $2}')" -- "$cur")) ;;
-        *) COMPREPLY=($(compgen -f -- "$cur")) ;;
-    esac
-}
-complete -o default -F _vitrine vitrine
-"""
-
-
-def completion(_engine: Engine, _options: Options, operands: list[str]) -> int:
-    """vitrine completion"""
-    shell = operands[0]
-    if shell not in ("bash", "zsh", "fish"):
-        raise InvalidInput(f"no completion for the shell {shell!r}", hint="use bash, zsh or fish", value=shell)
-    commands = {verb: command_of(verb)[0] for verb in VERBS}
-    flags = {
-        verb: [f"--{name}" for flag in (*command.flags, HELP) for name in flag.names if len(name) > 1]
-        for verb, command in commands.items()
-    }
-    if shell == "fish":
-        for verb, (_module, summary) in VERBS.items():
-            quoted = summary.replace("'", "\\'")
-            sys.stdout.write(f"complete -c vitrine -n __fish_use_subcommand -a {verb} -d '{quoted}'\n")
-            for flag in flags[verb]:
-                sys.stdout.write(f"complete -c vitrine -n '__fish_seen_subcommand_from {verb}' -l {flag[2:]}\n")
-        return 0
-    cases = "\n".join(
-        f'        {verb}) local flags="{" ".join(flags[verb])}" kind="{command.complete}" ;;'
-        for verb, command in commands.items()
-    )
-    if shell == "zsh":
-        sys.stdout.write("autoload -U +X bashcompinit && bashcompinit\n")
-    sys.stdout.write(_BASH % {"verbs": " ".join(VERBS), "cases": cases})
-    return 0

@@ -36,6 +36,7 @@ COMMANDS = {
     "volume inspect": Command(
         "volume inspect", "Show everything known about volumes, as JSON", "inspect", "VOLUME [VOLUME...]", 1, -1,
         (option("format", "f", value="FORMAT", help="As json, or a text with keys such as {{.Mountpoint}}"),),
+        complete="volume",
     ),
     "volume ls": Command(
         "volume ls", "List volumes", "ls",
@@ -47,7 +48,7 @@ COMMANDS = {
     ),
     "volume rm": Command(
         "volume rm", "Remove volumes", "remove", "VOLUME [VOLUME...]", 1, -1,
-        (switch("force", "f", help="One that is not there is no error"),),
+        (switch("force", "f", help="One that is not there is no error"),), complete="volume",
     ),
 }  # fmt: skip
 
