@@ -13,7 +13,7 @@ import os
 import time
 
 from .. import lightjson as json
-from ..errors import Conflict, ContainerNotFound, InvalidInput, StartFailed, VitrineError
+from ..errors import Conflict, ContainerNotFound, DiskFull, InvalidInput, StartFailed, VitrineError
 from ..linux.fs import lock
 from ..runtime import cgroups
 from ..supervise import state as states
@@ -74,7 +74,7 @@ class Containers:
             for mount in spec.mounts
             if mount.type == "volume"
         }
-        from . import inspect
+        from . import inspect, logdrivers
 
         return inspect.container(
             record,
@@ -85,7 +85,7 @@ class Containers:
             volumes=volumes,
             network=paths.read_json(paths.network),
             paths={
-                "log": paths.log,
+                "log": logdrivers.path(paths, logdrivers.driver_of(self.engine, spec)),
                 "hosts": paths.file("hosts"),
                 "hostname": paths.file("hostname"),
                 "resolv_conf": paths.file("resolv.conf"),
@@ -215,12 +215,31 @@ class Containers:
         """Stop a container; returns False if it did not run. timeout: seconds before it is killed."""
         record = self.record(name)
         with self.locked(record.id):
-            if record.desired != "stopped":
-                self.engine.store.containers.update(record.id, desired="stopped")
+            recorded = self._record_stop(record)
             stopped = self.end(record, timeout)
             if stopped:
                 events.noted(self.engine, record.id, "stop")
+            if not recorded:
+                self._record_stop(record, last=True)
             return stopped
+
+    def _record_stop(self, record: Any, *, last: bool = False) -> bool:
+        """Have the index say that a container shall not run; returns whether it does.
+
+        A full disk is a reason to stop containers, not one to let them run. last: raise DiskFull where it matters.
+        """
+        try:
+            if record.desired != "stopped":
+                self.engine.store.containers.update(record.id, desired="stopped")
+        except DiskFull:
+            if last and ContainerSpec.from_json(record.spec).restart_policy not in ("", "no"):
+                raise DiskFull(
+                    f"container {record.name!r} was stopped, but the disk is too full to record that",
+                    hint="make room, then stop it again: else a reboot starts it",
+                    value=record.name,
+                ) from None
+            return False
+        return True
 
     def end(self, record: Any, timeout: int | None = None, *, kill: bool = False) -> bool:
         """End a container's run, for the holder of its lock; returns False if it did not run."""
@@ -254,7 +273,7 @@ class Containers:
         observed = self.running(record)
         stops = bundle.stop_signal(ContainerSpec.from_json(record.spec), self.image_config(record.image_id))
         if signum in (9, stops):
-            self.engine.store.containers.update(record.id, desired="stopped")
+            self._record_stop(record)
             request_stop(Paths(self.engine, record.id).run)
         events.noted(self.engine, record.id, "kill", {"signal": str(signum)})
         signal(observed, signum)
@@ -333,22 +352,11 @@ class Containers:
     # -- logs ---------------------------------------------------------------------------------------------------
 
     def logs(self, name: str, **how: Any) -> Iterator[tuple[str, bytes]]:
-        """The container's output as (stream, bytes) of each entry (supervise.logs.read).
-
-        Raises Conflict when its log driver keeps none.
-        """
-        from ..supervise import logs
+        """The container's output as (stream, bytes) of each entry (logdrivers.read)."""
+        from . import logdrivers
 
         record = self.record(name)
-        spec = ContainerSpec.from_json(record.spec)
-        if (spec.log_driver or self.engine.settings.config.get("log_driver", "json-file")) == "none":
-            raise Conflict(
-                f"container {record.name!r} keeps no logs: its log driver is none",
-                hint="create it with another log driver",
-                value=record.name,
-            )
-        paths = Paths(self.engine, record.id)
-        return logs.read(paths.log, alive=logs.follower(paths.run), **how)
+        return logdrivers.read(self.engine, record, Paths(self.engine, record.id), **how)
 
     # -- in and out ---------------------------------------------------------------------------------------------
 

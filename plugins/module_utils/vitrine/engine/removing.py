@@ -11,7 +11,7 @@ from .. import lightjson as json
 from ..errors import Conflict, DiskFull
 from ..linux.fs import remove_tree, write_atomic
 from . import events
-from .paths import DOOMED, REMOVED, Paths
+from .paths import DOOMED, Paths, remove_folder
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -61,17 +61,12 @@ def discard(engine: Engine, record: Any, *, volumes: bool) -> None:
             if store.containers.delete(record.id):
                 events.forgotten(engine, record)
     except (DiskFull, OSError):
-        # no room is left even for this: what the container wrote goes first then, and without a word
-        for name in ("upper", "root"):
-            remove_tree(f"{paths.folder}/{name}")
+        # no room is left even for this: what the container wrote and said goes first then, and without a word
+        for name in os.listdir(paths.folder):
+            if name in ("upper", "root") or ".log" in name:
+                remove_tree(f"{paths.folder}/{name}")
         store.containers.delete(record.id)
     for source in anonymous:
         store.volumes.remove(source)
-    # nobody may wait for the lock of a folder that is just being emptied, and make it anew
-    removed = f"{os.path.dirname(paths.folder)}/{REMOVED}{record.id}"
-    try:
-        os.rename(paths.folder, removed)
-    except FileNotFoundError:
-        pass
-    remove_tree(removed)
+    remove_folder(paths.folder)
     remove_tree(paths.run)
