@@ -297,14 +297,18 @@ options:
       - label
   log_driver:
     description:
-      - Where output goes - V(json-file), or nowhere with V(none).
+      - Where output goes. V(json-file) and V(k8s-file) write files beside the container, V(journald) to systemd's journal,
+        V(none) nowhere.
     type: str
     choices:
       - json-file
+      - k8s-file
+      - journald
       - none
   log_options:
     description:
-      - Options of the log driver, such as V(max-size) and V(max-file).
+      - Options of the log driver. The drivers that write files take V(max-size), V(max-file) and V(compress);
+        V(json-file) and V(journald) take V(labels), V(env) and V(tag).
     type: dict
     aliases:
       - log_opt

@@ -24,12 +24,13 @@ CONFIG_KEYS = frozenset(
 
 class Settings(Record):
     """root: durable state. run_root: what a reboot may forget. instance: "" for the default root, else 6 hex digits.
-    config: the parsed configuration file."""
+    config: the parsed configuration file; config_path: where it was read, "" for the usual place."""
 
     root: str
     run_root: str
     instance: str
     config: dict[str, object]
+    config_path: str = ""
 
     @classmethod
     def load(cls, root: str | None = None, run_root: str | None = None, config_path: str | None = None) -> Settings:
@@ -43,7 +44,9 @@ class Settings(Record):
             instance = sha256(os.fsencode(root))[:6]
         if run_root is None:
             run_root = f"{DEFAULT_RUN_ROOT}-{instance}" if instance else DEFAULT_RUN_ROOT
-        return cls(root, run_root, instance, _read_config(config_path))
+        return cls(
+            root, run_root, instance, _read_config(config_path), os.path.abspath(config_path) if config_path else ""
+        )
 
     def texts(self, key: str) -> tuple[str, ...]:
         """A list of texts in the configuration file; () when it is not there. Raises InvalidInput."""

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import socket
 import threading
 import time
 
@@ -14,8 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vitrine import errors
 from vitrine.errors import InvalidInput
-from vitrine.supervise import logfile, logs
+from vitrine.supervise import journalctl, journald, logfile, logs
+
+NOW = 1_700_000_000 * 10**9
 
 PIECES = st.lists(
     st.tuples(
@@ -187,12 +192,14 @@ def test_a_missing_log_is_empty(tmp_path):
     assert list(logs.read(str(tmp_path / "none"))) == []
 
 
-def test_following_crosses_rotations_and_ends_with_the_monitor(tmp_path):
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("entries", [logfile.json_entries, logfile.text_entries])
+def test_following_crosses_rotations_and_ends_with_the_monitor(tmp_path, entries, compress):
     path = tmp_path / "log"
     ended = threading.Event()
 
     def write():
-        log = logfile.LineLog(logfile.RotatingFile(str(path), 4000, 8), logfile.json_entries)
+        log = logfile.LineLog(logfile.RotatingFile(str(path), 4000, 8, compress=compress), entries)
         for number in range(300):
             log.write("stdout", b"%d\n" % number, time.time_ns())
             if number % 10 == 0:
@@ -206,7 +213,213 @@ def test_following_crosses_rotations_and_ends_with_the_monitor(tmp_path):
     assert got.split() == [b"%d" % number for number in range(300)]
 
 
-NOW = 1_700_000_000 * 10**9
+def test_who_follows_reads_the_rest_of_the_renamed_file_first(tmp_path):
+    path = tmp_path / "log"
+    log = logfile.LineLog(logfile.RotatingFile(str(path), 0, 4), logfile.json_entries)
+    log.write("stdout", b"one\n", NOW)
+    alive = [True]
+    following = logs.read(str(path), follow=True, alive=lambda: alive[0])
+    assert next(following) == ("stdout", b"one\n")
+    log.write("stdout", b"two\n", NOW)
+    os.rename(path, f"{path}.1")
+    other = logfile.LineLog(logfile.RotatingFile(str(path)), logfile.json_entries)
+    other.write("stdout", b"three\n", NOW)
+    assert [next(following)[1] for _ in range(2)] == [b"two\n", b"three\n"]
+    os.rename(f"{path}.1", f"{path}.2")
+    os.rename(path, f"{path}.1")
+    logfile.compress(f"{path}.1")  # what it still has open is compressed under its feet
+    third = logfile.LineLog(logfile.RotatingFile(str(path)), logfile.json_entries)
+    third.write("stdout", b"four\n", NOW)
+    alive[0] = False
+    assert [text for _stream, text in following] == [b"four\n"]
+
+
+def test_an_entry_that_was_taken_back_is_not_read_in_half(tmp_path):
+    """The monitor cuts off what a full disk took of an entry, and writes on from there when there is room."""
+    path = tmp_path / "log"
+    lines = [logfile.json_entries("stdout", b"%d\n" % number, "2026-11-24T09:47:25.000000000Z") for number in range(3)]
+    path.write_bytes(lines[0] + lines[1][:30])
+    alive = [True]
+    following = logs.read(str(path), follow=True, alive=lambda: alive[0])
+    assert next(following)[1] == b"0\n"
+
+    def write():
+        path.write_bytes(lines[0] + lines[2] + lines[1])
+        alive[0] = False
+
+    threading.Timer(0.2, write).start()
+    assert [text for _stream, text in following] == [b"2\n", b"1\n"]
+
+
+def test_renamed_files_are_compressed_and_read_again(tmp_path):
+    path = tmp_path / "log"
+    log = logfile.LineLog(logfile.RotatingFile(str(path), 3000, 4, compress=True), logfile.json_entries)
+    for number in range(200):
+        log.write("stdout", b"%d\n" % number, NOW + number)
+    log.close(NOW, durable=False)
+    assert sorted(name for name in os.listdir(tmp_path)) == ["log", "log.1.gz", "log.2.gz", "log.3.gz"]
+    kept = [int(text) for _stream, text in logs.read(str(path))]
+    assert kept == list(range(kept[0], 200)) and len(kept) > 90
+    assert [int(text) for _stream, text in logs.read(str(path), tail=60)] == kept[-60:]
+
+
+def test_files_of_before_compression_leave_in_their_turn(tmp_path):
+    path = tmp_path / "log"
+    for compress, first in ((False, 0), (True, 100), (False, 200)):
+        log = logfile.LineLog(logfile.RotatingFile(str(path), 3000, 3, compress=compress), logfile.json_entries)
+        for number in range(first, first + 50):
+            log.write("stdout", b"%d\n" % number, NOW)
+        log.close(NOW, durable=False)
+        kept = [int(text) for _stream, text in logs.read(str(path))]
+        assert kept == sorted(set(kept)) and kept[-1] == first + 49
+    assert len([name for name in os.listdir(tmp_path) if name.startswith("log.")]) == 2
+
+
+def test_a_folder_that_takes_no_renames_has_one_long_log_until_it_does(tmp_path, monkeypatch):
+    path = tmp_path / "log"
+    file = logfile.RotatingFile(str(path), 100, 2)
+    rename = os.rename
+
+    def refuse(*_names):
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    for _ in range(10):
+        file.append(b"x" * 29 + b"\n")
+    assert path.stat().st_size == 300 and file.dropped == 0
+    monkeypatch.setattr(os, "rename", rename)
+    for _ in range(10):
+        file.append(b"x" * 29 + b"\n")
+    assert path.stat().st_size <= 100 and (tmp_path / "log.1").exists()
+
+
+def test_attributes_are_said_as_docker_says_them(tmp_path):
+    line = logfile.json_format({"tag": 'a"b', "app": "web"})("stdout", b"hi\n", "T")
+    assert line == b'{"log":"hi\\n","stream":"stdout","attrs":{"tag":"a\\"b","app":"web"},"time":"T"}\n'
+    assert logs.parse(line) == ("stdout", "T", b"hi\n")
+
+
+# -- systemd's journal ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journal(tmp_path):
+    """The other side of the protocol: a socket; journal() returns an entry that came as (name, value)s."""
+    path = str(tmp_path / "journal")
+
+    def listen():
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(path)
+        sock.settimeout(5)
+        return sock
+
+    def receive():
+        data, fds, _flags, _address = socket.recv_fds(receive.sock, 1 << 20, 1)
+        if fds:
+            assert data == b""
+            with open(fds[0], "rb") as file:
+                file.seek(0)
+                data = file.read()
+        found = []
+        while data:
+            name, separator, rest = data.partition(b"\n")
+            if b"=" in name:
+                key, _equals, value = name.partition(b"=")
+                data = rest
+            else:
+                size = int.from_bytes(rest[:8], "little")
+                key, value, data = name, rest[8 : 8 + size], rest[8 + size + 1 :]
+            found.append((key.decode(), value))
+        return dict(found)
+
+    receive.path = path
+    receive.listen = listen
+    receive.sock = listen()
+    yield receive
+    receive.sock.close()
+
+
+def journal_log(journal, **options):
+    fields = {"CONTAINER_NAME": "it", "LABEL": "two\nlines"}
+    return logfile.make({"driver": "journald", "socket": journal.path, "fields": fields}, **options)
+
+
+def test_the_journal_gets_one_entry_for_each_line(journal):
+    log = journal_log(journal)
+    log.write("stdout", b"one\ntw", NOW)
+    assert journal() == {"CONTAINER_NAME": b"it", "LABEL": b"two\nlines", "PRIORITY": b"6", "MESSAGE": b"one"}
+    assert log.pending
+    log.write("stdout", b"o\n", NOW)
+    assert journal()["MESSAGE"] == b"two"
+    log.write("stderr", b"\xff\0 end", NOW)
+    log.close(NOW, durable=False)
+    entry = journal()
+    assert (entry["MESSAGE"], entry["PRIORITY"], entry["CONTAINER_PARTIAL_MESSAGE"]) == (b"\xff\0 end", b"3", b"true")
+    assert log.dropped == 0
+
+
+def test_an_entry_that_is_too_large_for_a_datagram_goes_as_a_file(journal, monkeypatch):
+    monkeypatch.setattr(logfile, "PIECE", 1 << 20)
+    log = journal_log(journal)
+    line = bytes(range(32, 127)) * 5000
+    log.write("stdout", line + b"\n", NOW)
+    assert journal()["MESSAGE"] == line
+    assert log.dropped == 0
+
+
+def test_without_a_journal_the_start_says_so_but_a_running_container_goes_on(journal):
+    journal.sock.close()
+    with pytest.raises(errors.StartFailed) as caught:
+        journal_log(journal)
+    assert journal.path in str(caught.value) and "log-driver" in caught.value.hint
+    log = journal_log(journal, adopting=True)
+    log.write("stdout", b"lost\n", NOW)
+    assert log.dropped == 1
+
+
+def test_a_journal_that_restarts_is_found_again(journal):
+    log = journal_log(journal)
+    journal.sock.close()
+    os.unlink(journal.path)
+    log.write("stdout", b"lost\n", NOW)
+    assert log.dropped == 1
+    journal.sock = journal.listen()
+    log.write("stdout", b"found\n", NOW)
+    assert journal()["MESSAGE"] == b"found"
+
+
+def test_a_journal_that_hangs_blocks_nobody_for_long(journal, monkeypatch):
+    monkeypatch.setattr(journald, "_WAIT_MS", 10)
+    log = journal_log(journal)
+    for number in range(3000):
+        log.write("stdout", b"%d\n" % number, NOW)
+    assert log.dropped > 0
+    assert journal()["MESSAGE"] == b"0"
+
+
+def test_what_journalctl_prints_is_read(tmp_path, monkeypatch):
+    stand_in = tmp_path / "journalctl"
+    stand_in.write_text(
+        "#!/bin/sh\n"
+        'echo "$@" > ' + str(tmp_path / "asked") + "\n"
+        "cat << 'EOF'\n"
+        '{"MESSAGE":"one","PRIORITY":"6","__REALTIME_TIMESTAMP":"1700000000000001"}\n'
+        '{"MESSAGE":[255,0],"PRIORITY":"3","CONTAINER_PARTIAL_MESSAGE":"true","__REALTIME_TIMESTAMP":"1700000000000002"}\n'
+        "-- no entry --\n"
+        "EOF\n"
+    )
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    how = {"since": NOW, "tail": 5, "timestamps": True}
+    assert list(journalctl.read("ab12", **how)) == [
+        ("stdout", b"2023-11-14T22:13:20.000001000Z one\n"),
+        ("stderr", b"2023-11-14T22:13:20.000002000Z \xff\0"),
+    ]
+    asked = (tmp_path / "asked").read_text().split()
+    assert {"CONTAINER_ID_FULL=ab12", "--lines=5", "--since=@1700000000.000000"} <= set(asked)
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    with pytest.raises(errors.HostError):
+        list(journalctl.read("ab12"))
 
 
 @pytest.mark.parametrize(

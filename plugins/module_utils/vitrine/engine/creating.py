@@ -11,7 +11,7 @@ import os
 from .. import clock
 from .. import lightjson as json
 from ..linux.fs import lock, sync_directory, write_atomic
-from . import bundle, checks, endpoints, events, health, inspect, parse
+from . import bundle, checks, endpoints, events, health, inspect, logdrivers, parse
 from .paths import DOOMED, Paths, remove_folder
 from .spec import ContainerSpec, Mount, Port
 from .spec import anonymous as is_anonymous
@@ -70,7 +70,7 @@ def create(
     image = engine.images.ensure(spec.image, pull=pull, platform=platform, progress=progress)
     config = json.loads(image.config).get("config") or {}
     spec = endpoints.check(engine, _completed(spec, config if image_volumes else {**config, "Volumes": None}))
-    _check(spec, config)
+    _check(engine, spec, config)
     container_id = new_id()
     name = spec.name or _generated_name(container_id)
     paths = Paths(engine, container_id)
@@ -91,11 +91,7 @@ def create(
             # as docker does: a new volume begins with what the image has at its place
             if "nocopy" not in mount.options:
                 store.layers.copy_from_root(root, mount.target, store.volumes.path(mount.source))
-        with store.db.transaction():
-            record = store.containers.create(
-                container_id, name, image.id, spec.to_json(), created=clock.now(), desired=desired
-            )
-            events.entered(engine, record, "create")
+        _enter(engine, (container_id, name, image.id), spec, desired)
     except BaseException:
         for mount in fresh:
             store.volumes.remove(mount.source)
@@ -108,6 +104,14 @@ def create(
         if not held_before:
             store.release()
     return container_id
+
+
+def _enter(engine: Engine, names: tuple[str, str, str], spec: ContainerSpec, desired: str) -> None:
+    """Make the row, with the addresses that were asked for by number. names: of store.containers.create."""
+    with engine.store.db.transaction():
+        record = engine.store.containers.create(*names, spec.to_json(), created=clock.now(), desired=desired)
+        endpoints.reserve_all(engine, record.id, spec)
+        events.entered(engine, record, "create")
 
 
 def _settle(folder: str, doomed: bool) -> None:
@@ -133,13 +137,14 @@ def _doom(folder: str, volumes: list[str]) -> bool:
     return bool(anonymous)
 
 
-def _check(spec: ContainerSpec, image: dict[str, Any]) -> None:
+def _check(engine: Engine, spec: ContainerSpec, image: dict[str, Any]) -> None:
     """Find now what would only fail at the start. Raises InvalidInput."""
     checks.check(spec)
     bundle.arguments(spec, image)
     bundle.resources(spec, [])
     bundle.Security(spec.security_opts, spec.privileged).seccomp_profile()
     bundle.stop_signal(spec, image)
+    logdrivers.check(logdrivers.options_of(engine, spec)[1])
     health.check_action(spec, image)
 
 

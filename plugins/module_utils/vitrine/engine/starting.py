@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 
 from .. import lightjson as json
-from ..errors import Conflict, InvalidInput
+from ..errors import Conflict
 from ..linux.fs import write_atomic
 from ..network import files as network_files
 from ..network import plan as network_plan
 from ..network.names import write_scope
 from ..runtime import cgroups
 from ..runtime.plan import compile_spec
-from . import bundle, health, parse
+from . import bundle, health, logdrivers, parse
 from .containers import DEFAULT_STOP_TIMEOUT
 from .endpoints import RESOLVER, plan_of, scope
 from .paths import Paths, hostname_of
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from .core import Engine
     from .spec import ContainerSpec
-
-LOG_DRIVERS = ("json-file", "none")
 
 
 def joined_container(engine: Engine, mode: str) -> tuple[Paths, dict[str, Any]]:
@@ -130,28 +128,6 @@ def _own_files(engine: Engine, spec: ContainerSpec, hostname: str, plan: dict[st
     return network_files.hosts(full, own, extra), resolv
 
 
-def log_request(engine: Engine, spec: ContainerSpec, paths: Paths) -> dict[str, Any]:
-    """The monitor's log settings. Raises InvalidInput for a driver or an option that is not known."""
-    driver = spec.log_driver or str(engine.settings.config.get("log_driver", "json-file"))
-    defaults = engine.settings.config.get("log_options", {})
-    options = {**(defaults if isinstance(defaults, dict) else {}), **spec.log_options}
-    if driver not in LOG_DRIVERS:
-        raise InvalidInput(f"unknown log driver {driver!r}", hint=f"use one of {', '.join(LOG_DRIVERS)}", value=driver)
-    unknown = sorted(set(options) - {"max-size", "max-file"})
-    if unknown:
-        raise InvalidInput(f"unknown log option {unknown[0]!r}", hint="use max-size and max-file", value=unknown[0])
-    max_file = str(options.get("max-file", "1"))
-    if not max_file.isdigit() or int(max_file) < 1:
-        raise InvalidInput(f"max-file is {max_file!r}", hint="write a number of at least 1", value=max_file)
-    size = options.get("max-size", "-1")
-    return {
-        "driver": driver,
-        "path": paths.log,
-        "max_size": 0 if str(size) == "-1" else parse.size(size, "max-size"),
-        "max_file": int(max_file),
-    }
-
-
 def _cleanup_command(engine: Engine, container_id: str) -> list[str]:
     """The command line that removes a container that ended while nobody was attached (--rm)."""
     import sys
@@ -163,6 +139,7 @@ def _cleanup_command(engine: Engine, container_id: str) -> list[str]:
     )
     settings = engine.settings
     where = ["--root", settings.root, "--run-root", settings.run_root]
+    where += ["--config", settings.config_path] if settings.config_path else []
     return [sys.executable, "-I", "-S", "-c", program, *where, "rm", "--force", "--volumes", container_id]
 
 
@@ -215,7 +192,7 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
         "network": network,
         "names": names,
         "lock_path": f"{engine.settings.run_root}/network.lock",
-        "log": log_request(engine, spec, paths),
+        "log": logdrivers.request(engine, spec, record, paths),
         "restart": {"policy": spec.restart_policy, "max_retries": spec.restart_retries},
         "health": health.request(spec, image),
         "stop": (bundle.stop_signal(spec, image), grace),

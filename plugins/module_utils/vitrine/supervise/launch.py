@@ -10,7 +10,8 @@ A request is a dict of plain values (marshal takes it):
     plan          of runtime.plan.compile_spec
     cgroup        plan of runtime.cgroups.compile, or None
     network       plan of network.plan, or None; lock_path: the lock of the host's side of networks
-    log           {"driver": "json-file" | "k8s-file" | "none", "path", "max_size": bytes (0: no limit), "max_file"}
+    log           {"driver": "json-file" | "k8s-file" | "none", "path", "max_size": bytes (0: no limit), "max_file",
+                  "compress", "attrs": {}}, or {"driver": "journald", "fields": {}} (see journald.py)
     restart       {"policy", "max_retries"} (see restart.change)
     health        see health.py, or None
     stop          (signal, seconds of grace; -1: for ever) when the monitor itself ends the container

@@ -11,26 +11,31 @@ from __future__ import annotations
 import os
 
 from ..clock import rfc3339
-from .jsontext import quote
+from .jsontext import encode, quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Any, Callable
 
+GZIP = ".gz"
 PIECE = 16384  # bytes of one entry, as docker's: a longer line is logged in pieces, only the last ends in a newline
 
 
 class RotatingFile:
     """Appends whole entries to path; renames it to path.1 ... path.(max_files - 1) before it outgrows max_size bytes.
 
-    max_size 0: no limit. max_files 1: the only file starts anew. dropped: entries that could not be written.
+    max_size 0: no limit. max_files 1: the only file starts anew. compress: the renamed ones become path.1.gz ...
+    dropped: entries that could not be written.
     """
 
-    def __init__(self, path: str, max_size: int = 0, max_files: int = 1) -> None:
+    def __init__(self, path: str, max_size: int = 0, max_files: int = 1, *, compress: bool = False) -> None:
         self.path = path
         self.max_size = max_size
         self.max_files = max(max_files, 1)
         self.dropped = 0
+        self._compress = compress
+        self._compressor = 0  # pid of the process that compresses path.1
+        self._limit = max_size
         self._size = 0
         self._fd = -1
         self._reopen()
@@ -57,14 +62,18 @@ class RotatingFile:
             pass
 
     def close(self) -> None:
+        self._close()
+        self._await_compressor()
+
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def _fitting(self, entries: bytes) -> bytes:
-        if not self.max_size or self._size + len(entries) <= self.max_size:
+        if not self._limit or self._size + len(entries) <= self._limit:
             return entries
-        cut = entries.rfind(b"\n", 0, max(self.max_size - self._size, 0)) + 1
+        cut = entries.rfind(b"\n", 0, max(self._limit - self._size, 0)) + 1
         if cut or self._size:
             return entries[:cut]
         return entries[: entries.find(b"\n") + 1]  # one entry larger than the limit gets a file of its own
@@ -88,7 +97,7 @@ class RotatingFile:
             try:
                 os.ftruncate(self._fd, self._size + whole)
             except OSError:
-                self.close()  # to open it again mends it
+                self._close()  # to open it again mends it
         return whole
 
     def _reopen(self) -> bool:
@@ -99,31 +108,94 @@ class RotatingFile:
             if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
                 self._size += os.write(self._fd, b"\n")  # an earlier monitor was killed within a write
         except OSError:
-            self.close()
+            self._close()
         return self._fd >= 0
 
     def _rotate(self) -> None:
-        self.close()
-        self._size = 0
+        size, self._size = self._size, 0
+        self._close()
+        self._await_compressor()
         try:
             if self.max_files == 1:
-                os.unlink(self.path)
-                return
+                _unlink(self.path)
             for number in range(self.max_files - 1, 0, -1):
-                older = f"{self.path}.{number}"
                 newer = f"{self.path}.{number - 1}" if number > 1 else self.path
-                try:
-                    os.rename(newer, older)
-                except FileNotFoundError:
-                    continue
+                for ending in ("", GZIP) if number > 1 else ("",):
+                    try:
+                        os.rename(newer + ending, f"{self.path}.{number}{ending}")
+                    except FileNotFoundError:
+                        continue
+                    _unlink(f"{self.path}.{number}{'' if ending else GZIP}")  # an older one's other form
+            self._limit = self.max_size
+            if self._compress and self.max_files > 1:
+                self._compressor = compress_aside(self.path + ".1")
         except OSError:
-            self.max_size = 0  # a folder that takes no renames: rather one long log than none
+            self._limit = size + self.max_size  # a folder that takes no renames now: rather a long log than none
+
+    def _await_compressor(self) -> None:
+        """The renamed file stays where it is until it is compressed."""
+        pid, self._compressor = self._compressor, 0
+        if pid:
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:
+                pass
 
 
-def json_entries(stream: str, text: bytes, stamp: str) -> bytes:
-    """Return docker's json-file lines for text. One entry for each line; a last line without newline is one too."""
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def compress_aside(path: str) -> int:
+    """Replace a file by its gzip form in a process of its own; return its pid, 0 when there can be none."""
+    try:
+        pid = os.fork()
+    except OSError:
+        return 0
+    if pid:
+        return pid
+    status = 1
+    try:
+        os.nice(10)
+        compress(path)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def compress(path: str) -> None:
+    """Replace a file by path.gz. Raises OSError; then the file is as it was."""
+    import zlib
+
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)  # 31: with gzip's head and tail
+    partial = path + GZIP + ".new"
+    try:
+        with open(path, "rb") as source, open(partial, "wb") as target:
+            os.fchmod(target.fileno(), 0o640)
+            block = source.read(1 << 18)
+            while block:
+                target.write(packer.compress(block))
+                block = source.read(1 << 18)
+            target.write(packer.flush())
+            status = os.fstat(source.fileno())
+        os.utime(partial, ns=(status.st_atime_ns, status.st_mtime_ns))  # by which who follows the log knows it again
+        os.rename(partial, path + GZIP)
+    except BaseException:
+        _unlink(partial)
+        raise
+    os.unlink(path)
+
+
+def json_entries(stream: str, text: bytes, stamp: str, attrs: str = "") -> bytes:
+    """Return docker's json-file lines for text. One entry for each line; a last line without newline is one too.
+
+    attrs: what every entry says besides, as '"attrs":{...},'.
+    """
     head = '{"log":"'
-    end = f'","stream":"{stream}","time":"{stamp}"}}\n'
+    end = f'","stream":"{stream}",{attrs}"time":"{stamp}"}}\n'
     decoded = text.decode("utf-8", "replace")
     if "\\" not in decoded and decoded.endswith("\n"):
         # Then each \n of the quoted text is a newline's escape, and one C call serves the whole chunk.
@@ -145,7 +217,12 @@ def text_entries(stream: str, text: bytes, stamp: str) -> bytes:
     return entries + f"{stamp} {stream} P ".encode() + last + b"\n" if last else entries
 
 
-FORMATS = {"json-file": json_entries, "local": json_entries, "k8s-file": text_entries}
+def json_format(attrs: dict[str, str]) -> Callable[[str, bytes, str], bytes]:
+    """Return json_entries with attributes for every entry."""
+    if not attrs:
+        return json_entries
+    said = f'"attrs":{encode(attrs)},'
+    return lambda stream, text, stamp: json_entries(stream, text, stamp, said)
 
 
 class LineLog:
@@ -178,7 +255,7 @@ class LineLog:
             if has_long_line(whole):
                 self._write_pieces(stream, whole, stamp)
             else:
-                self._file.append(self._format(stream, whole, stamp))
+                self._put(stream, whole, stamp)
         if len(tail) > PIECE:
             tail = self._write_pieces(stream, tail, stamp, keep=True)
         if tail:
@@ -187,7 +264,7 @@ class LineLog:
     def flush(self, now_ns: int) -> None:
         """Write the pieces of lines that wait."""
         for stream, tail in self._tails.items():
-            self._file.append(self._format(stream, tail, rfc3339(now_ns)))
+            self._put(stream, tail, rfc3339(now_ns))
         self._tails.clear()
 
     def close(self, now_ns: int, *, durable: bool) -> None:
@@ -198,16 +275,17 @@ class LineLog:
 
     def _write_pieces(self, stream: str, data: bytes, stamp: str, keep: bool = False) -> bytes:
         """Write data's lines, none longer than PIECE; keep: return the last piece instead of writing it."""
-        entries = []
         start = 0
         while len(data) - start > (PIECE if keep else 0):
             end = data.find(b"\n", start, start + PIECE + 1) + 1
             if not end:
                 end = cut_point(data, start)
-            entries.append(self._format(stream, data[start:end], stamp))
+            self._put(stream, data[start:end], stamp)
             start = end
-        self._file.append(b"".join(entries))
         return data[start:]
+
+    def _put(self, stream: str, text: bytes, stamp: str) -> None:
+        self._file.append(self._format(stream, text, stamp))
 
 
 def has_long_line(data: bytes) -> bool:
@@ -228,6 +306,27 @@ def cut_point(data: bytes, start: int) -> int:
         if end - back >= len(data) or data[end - back] & 0xC0 != 0x80:
             return end - back
     return end
+
+
+def make(options: dict[str, Any], *, adopting: bool = False) -> Any:
+    """Return the writer for a request's log options (launch.py): write, flush, close, pending, dropped.
+
+    Raises StartFailed when the driver's service is not there; a container that runs already goes on without it.
+    """
+    driver = options.get("driver") or "none"
+    if driver == "none":
+        return NoLog()
+    if driver == "journald":
+        from . import journald
+
+        return journald.JournalLog(options, adopting=adopting)
+    file = RotatingFile(
+        options["path"],
+        options.get("max_size") or 0,
+        options.get("max_file") or 1,
+        compress=bool(options.get("compress")),
+    )
+    return LineLog(file, text_entries if driver == "k8s-file" else json_format(options.get("attrs") or {}))
 
 
 class NoLog:

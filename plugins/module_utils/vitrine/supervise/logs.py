@@ -13,6 +13,7 @@ import select
 
 from ..errors import InvalidInput
 from . import state
+from .logfile import GZIP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Callable
 
 _BLOCK = 1 << 16
+_FOLLOWED = 1 << 18  # bytes that are read at once while following; most entries are much shorter
 _LOOK_AGAIN_MS = 1000  # a monitor that is killed writes nothing: whether it lives has to be asked
 _SETTLE_MS = 200
 _MAX_ROTATED = 1000
@@ -119,7 +121,7 @@ def parse_time(text: str, now_ns: int) -> int:
 
 def _lines(path: str, tail: int | None, alive: Callable[[], bool] | None) -> Iterator[bytes]:
     """Yield complete lines from all files, oldest first; alive is None when not following."""
-    files = _open_all(path)
+    files = [item.unpacked() for item in _list(path)]
     try:
         if tail is not None:
             files = _seek_tail(files, max(tail, 0))
@@ -138,27 +140,6 @@ def _lines(path: str, tail: int | None, alive: Callable[[], bool] | None) -> Ite
     finally:
         for file in files:
             file.close()
-
-
-def _open_all(path: str) -> list[BinaryIO]:
-    """Open log.N ... log.1, log, each once, although they may be renamed between two opens."""
-    found: list[BinaryIO] = []
-    seen: set[tuple[int, int]] = set()
-    for number in range(_MAX_ROTATED):
-        try:
-            file = open(f"{path}.{number}" if number else path, "rb")  # noqa: SIM115 - closed by _lines
-        except (FileNotFoundError, NotADirectoryError):
-            if number:
-                break
-            continue
-        status = os.fstat(file.fileno())
-        if (status.st_dev, status.st_ino) in seen:
-            file.close()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        found.append(file)
-    found.reverse()
-    return found
 
 
 def _seek_tail(files: list[BinaryIO], count: int) -> list[BinaryIO]:
@@ -203,29 +184,20 @@ def _seek_lines(file: BinaryIO, count: int) -> int:
 def _follow(path: str, file: BinaryIO | None, alive: Callable[[], bool]) -> Iterator[bytes]:
     """Yield the lines of the newest file as they come, and of the files that replace it."""
     watch = Watch(os.path.dirname(path) or ".")
-    part = b""
     try:
         while True:
             live = alive()  # asked before reading: what was written before the monitor ended is read below
             progress = False
             if file is not None:
-                block = file.read(_BLOCK)
-                while block:
+                for line in _whole_lines(file):
                     progress = True
-                    lines = (part + block).split(b"\n")
-                    part = lines.pop()
-                    for line in lines:
-                        yield line + b"\n"
-                    block = file.read(_BLOCK)
+                    yield line
             newer = _newer(path, file)
             if newer is not None:
                 if file is not None:
-                    rest = file.read()  # written between our last read and the rename
-                    for line in (part + rest).splitlines(keepends=True):
-                        if line.endswith(b"\n"):
-                            yield line
+                    yield from _whole_lines(file)  # written between our last read and the rename
                     file.close()
-                file, part = newer, b""
+                file = newer
                 continue
             if not live and not progress:
                 return
@@ -237,6 +209,24 @@ def _follow(path: str, file: BinaryIO | None, alive: Callable[[], bool]) -> Iter
             file.close()
 
 
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines that are whole by now, and stay before the one that is not: it may yet be taken back, by a
+    monitor whose disk is full."""
+    at = file.tell()
+    size = _FOLLOWED
+    while True:
+        block = file.read(size)
+        end = block.rfind(b"\n") + 1
+        if end:
+            at += end
+            for line in block[: end - 1].split(b"\n"):
+                yield line + b"\n"
+        file.seek(at)
+        if len(block) < size:
+            return
+        size = _FOLLOWED if end else size * 2
+
+
 def _newer(path: str, file: BinaryIO | None) -> BinaryIO | None:
     """Return the file that follows this one by now, or None when it is the newest still (or there is none yet)."""
     try:
@@ -244,20 +234,91 @@ def _newer(path: str, file: BinaryIO | None) -> BinaryIO | None:
             return None
     except FileNotFoundError:
         pass  # between a rename and the new file
-    files = _open_all(path)
-    chosen = None
-    if file is None:
-        chosen = files[0] if files else None
-    else:
+    files = _list(path)
+    following = 0
+    if file is not None:
         mine = os.fstat(file.fileno())
-        index = next((i for i, item in enumerate(files) if os.path.samestat(os.fstat(item.fileno()), mine)), -1)
-        # index -1: ours was deleted by several rotations since; everything that is left is newer.
-        if index + 1 < len(files):
-            chosen = files[index + 1]
-    for item in files:
-        if item is not chosen:
-            item.close()
-    return chosen
+        # Nothing equal: ours was deleted by several rotations since; everything that is left is newer.
+        following = 1 + next((index for index, item in enumerate(files) if item.same(mine)), -1)
+    for index, item in enumerate(files):
+        if index != following:
+            item.file.close()
+    return files[following].unpacked() if following < len(files) else None
+
+
+class _Found:
+    """One of a log's files, open."""
+
+    def __init__(self, file: BinaryIO, packed: bool) -> None:
+        self.file = file
+        self.packed = packed
+        self.status = os.fstat(file.fileno())
+
+    def same(self, status: os.stat_result) -> bool:
+        """Whether it has the content of the file with this status: compressing keeps the time of the last change, and
+        gzip's last four bytes are the size."""
+        if os.path.samestat(self.status, status):
+            return True
+        if not self.packed or self.status.st_mtime_ns != status.st_mtime_ns:
+            return False
+        size = os.pread(self.file.fileno(), 4, self.status.st_size - 4)
+        return int.from_bytes(size, "little") == status.st_size & 0xFFFFFFFF
+
+    def unpacked(self) -> BinaryIO:
+        """Return its text, as a file that can be sought in; the compressed one is closed."""
+        if not self.packed:
+            return self.file
+        import tempfile
+        import zlib
+
+        text = tempfile.TemporaryFile()  # noqa: SIM115 - closed by who reads it
+        unpacker = zlib.decompressobj(31)
+        with self.file as file:
+            block = file.read(_FOLLOWED)
+            while block:
+                text.write(unpacker.decompress(block))
+                block = file.read(_FOLLOWED)
+        text.seek(0)
+        return text
+
+
+def _list(path: str) -> list[_Found]:
+    """Open log.N ... log.1, log, each once, although they may be renamed and compressed between two opens."""
+    while True:
+        found: list[_Found] = []
+        missing = 0
+        for number in range(_MAX_ROTATED):
+            item = _open(f"{path}.{number}" if number else path, packed=number > 0)
+            if item is None:
+                missing += 1
+                if missing > 2:  # one may be about to be renamed, and the newest about to be made
+                    break
+            elif any(os.path.samestat(item.status, other.status) for other in found):
+                item.file.close()
+            else:
+                missing = 0
+                found.append(item)
+        if not found or _is_still(path, found[0]):
+            found.reverse()
+            return found
+        for item in found:  # rotated meanwhile: the order may be wrong
+            item.file.close()
+
+
+def _open(path: str, *, packed: bool) -> _Found | None:
+    for ending in ("", GZIP) if packed else ("",):
+        try:
+            return _Found(open(path + ending, "rb"), bool(ending))  # noqa: SIM115 - closed by who reads it
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return None
+
+
+def _is_still(path: str, newest: _Found) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), newest.status)
+    except FileNotFoundError:
+        return True  # the next one is to be made by the next entry
 
 
 class Watch:

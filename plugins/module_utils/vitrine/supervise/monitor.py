@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _QUIET_NS = 1_000_000_000  # a piece of a line is logged as it is when nothing follows it for so long
+_TELL_NS = 10_000_000_000  # how often what a full disk took is recorded, at most
 # Who ends the session or shuts the host down means the container, not us.
 _IGNORED = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM, _signal.SIGQUIT, _signal.SIGTSTP)
 _STOP = (_signal.SIGTERM, 10)  # signal and seconds of grace, where the request names none
@@ -80,6 +81,7 @@ class Monitor:
         self._stage = "monitor"
         self._started_ns = 0
         self._flush_at = 0
+        self._tell_dropped_at = 0
         self._restart_at = 0
         self._delay_ms = 0
         self._kill_at = 0
@@ -113,7 +115,7 @@ class Monitor:
         if not self._place.take():
             raise Conflict("the container runs already", hint="stop it first", value=request["id"])
         self._stage = "log"
-        self._log = make_log(request["log"])
+        self._log = logfile.make(request["log"], adopting=bool(request.get("adopt")))
         self._stage = "attach"
         if request.get("attached"):
             self._clients.add(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, wire.CLIENT_FD))
@@ -250,6 +252,9 @@ class Monitor:
     def _output(self, kind: int, data: bytes) -> None:
         self._log.write(streams.STDOUT if kind == wire.STDOUT else streams.STDERR, data, time.time_ns())
         self._flush_at = time.monotonic_ns() + _QUIET_NS if self._log.pending else 0
+        if self._log.dropped != self._state["log_dropped"] and time.monotonic_ns() >= self._tell_dropped_at:
+            self._tell_dropped_at = time.monotonic_ns() + _TELL_NS
+            self.note(log_dropped=self._log.dropped)
         self._clients.output(kind, data)
 
     def _packet(self, packet: bytes) -> None:
@@ -411,12 +416,3 @@ class Monitor:
             except OSError:
                 return 1
         return 0
-
-
-def make_log(options: dict[str, Any]) -> Any:
-    """Return the writer for a request's log options: write, flush, close, pending, dropped."""
-    driver = options.get("driver") or "none"
-    if driver == "none":
-        return logfile.NoLog()
-    file = logfile.RotatingFile(options["path"], options.get("max_size") or 0, options.get("max_file") or 1)
-    return logfile.LineLog(file, logfile.FORMATS[driver])
