@@ -33,6 +33,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.build.words  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.building  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.completion  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.container_flags  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.events  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.flags  # noqa: F401
@@ -41,6 +42,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.lifecycle  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.listing  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.messages  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.networks  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.output  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.progress  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.cli.pruning  # noqa: F401
@@ -58,6 +60,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.clock  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.archives  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.attaching  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.booting  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.bootstrap  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.builds  # noqa: F401
@@ -89,6 +92,8 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.images  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.inspect  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.logdrivers  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.networks  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.parse  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.paths  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.processes  # noqa: F401
@@ -132,6 +137,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.addresses  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.bridges  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.changes  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.files  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.firewalls  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.network.flows  # noqa: F401
@@ -246,6 +252,8 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.forking  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.journal  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.journalctl  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.journald  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.jsontext  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.launch  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.logfile  # noqa: F401

@@ -45,7 +45,9 @@ def test_nft_prints_the_ruleset_and_loads_it_again_as_it_was(world, subnet):
     assert f'{subnet} comment "{subnet}" : jump guard_{bridge}' in text
     assert f'{subnet} comment "{subnet}" : jump leave_{bridge}' in text
     assert f'tcp . 8080 comment "{network["container_id"]}" : {network["endpoints"][0]["address"]} . 80' in text
-    assert f'127.0.0.1 . udp . 53 comment "{network["container_id"]}" : {network["endpoints"][0]["address"]} . 53' in text
+    assert (
+        f'127.0.0.1 . udp . 53 comment "{network["container_id"]}" : {network["endpoints"][0]["address"]} . 53' in text
+    )
     nft("-c", "-f", "-", text=text)
     before = rules.published(network["table"])
     nft("-f", "-", text="flush ruleset\n" + text)

@@ -124,7 +124,11 @@ def test_a_macvlan_link_in_a_namespace(mode):
 @pytest.mark.parametrize("mode", sorted(kinds.MODES["ipvlan"]))
 def test_an_ipvlan_link_in_a_namespace(mode):
     seen = decode(ifinfmsg, kinds.sublink_create("ipvlan", mode, 5, 11, "eth0", MAC))
-    assert (seen.get_attr("IFLA_IFNAME"), seen.get_attr("IFLA_LINK"), seen.get_attr("IFLA_NET_NS_FD")) == ("eth0", 5, 11)
+    assert (seen.get_attr("IFLA_IFNAME"), seen.get_attr("IFLA_LINK"), seen.get_attr("IFLA_NET_NS_FD")) == (
+        "eth0",
+        5,
+        11,
+    )
     assert seen.get_attr("IFLA_MTU") is None and seen.get_attr("IFLA_ADDRESS") is None  # both are its parent's
     info = seen.get_attr("IFLA_LINKINFO")
     assert info.get_attr("IFLA_INFO_KIND") == "ipvlan"

@@ -34,7 +34,8 @@ FAMILIES = {nft.IPV4: "10.83.0.0/16", nft.IPV6: "fd00:0:0:7::/64"}
 
 def endpoint(bridge="vitrine0", subnet="10.83.0.0/16", subnet6="fd00:0:0:7::/64", **changes):
     made = {
-        "network": "bridge", "network_id": "0" * 64, "driver": "bridge", "bridge": bridge, "mode": "", "internal": False,
+        "network": "bridge", "network_id": "0" * 64, "driver": "bridge", "bridge": bridge, "mode": "",
+        "internal": False,
         "icc": True, "masquerade": True, "isolate": False, "default_route": True, "default_route6": True,
         "address": "10.83.0.2", "address6": "fd00::2", "subnet": subnet, "subnet6": subnet6,
     }  # fmt: skip
@@ -152,7 +153,9 @@ def test_maps_of_both_families_have_numbers_of_their_own():
 
 
 def test_a_network_costs_the_same_number_of_messages_however_many_there_are(family):
-    assert len({len(rules.network("vitrine", endpoint(bridge=f"vnet{number:010x}"), family)) for number in range(9)}) == 1
+    assert (
+        len({len(rules.network("vitrine", endpoint(bridge=f"vnet{number:010x}"), family)) for number in range(9)}) == 1
+    )
 
 
 def test_the_marker_tells_what_a_bridge_has(family):

@@ -377,7 +377,8 @@ def test_two_processes_never_get_one_address(store) -> None:
         with Store(store.root) as mine:
             for index in range(10):
                 name = f"{number:032d}{index:032d}"
-                got.append(mine.leases.acquire(name, [("bridge", 4, "", lambda used, _last: str(len(used) + 2))]))
+                leased = mine.leases.acquire(name, [("bridge", 4, "", lambda used, _last: str(len(used) + 2))])
+                got.append(leased["bridge", 4])
 
     threads = [threading.Thread(target=lease, args=(number,)) for number in range(4)]
     for thread in threads:

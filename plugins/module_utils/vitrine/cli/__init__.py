@@ -66,6 +66,14 @@ VERBS = {
     "volume ls": ("volumes", "List volumes"),
     "volume prune": ("pruning", "Remove volumes that no container uses"),
     "volume rm": ("volumes", "Remove volumes"),
+    "network connect": ("networks", "Put a container on a network"),
+    "network create": ("networks", "Make a network"),
+    "network disconnect": ("networks", "Take a container off a network"),
+    "network inspect": ("networks", "Show everything known about networks, as JSON"),
+    "network ls": ("networks", "List networks"),
+    "network prune": ("networks", "Remove networks that no container is on"),
+    "network reload": ("networks", "Make good what others took of the packet filter"),
+    "network rm": ("networks", "Remove networks"),
     "system df": ("pruning", "Show what takes room on the disk"),
     "system prune": ("pruning", "Remove all that nothing needs"),
     "info": ("system", "Show what this engine and host have"),
@@ -77,6 +85,7 @@ VERBS = {
 GROUPS = {
     "container": {"ls": "ps", "list": "ps", "ps": "ps", "inspect": "inspect --type container"},
     "image": {"ls": "images", "list": "images", "rm": "rmi", "remove": "rmi", "inspect": "inspect --type image"},
+    "network": {"list": "network ls", "remove": "network rm"},
     "volume": {"list": "volume ls", "remove": "volume rm"},
     "system": {},
 }

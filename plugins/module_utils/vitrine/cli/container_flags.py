@@ -55,7 +55,7 @@ CONTAINER_FLAGS = (
     switch("interactive", "i", help="Keep standard input open"),
     option("ipc", value="MODE", help="IPC namespace: host, private, container:NAME"),
     option("label", "l", value="KEY=VALUE", many=True, help="Set a label"),
-    option("log-driver", value="DRIVER", help="Log driver: json-file, none"),
+    option("log-driver", value="DRIVER", help="Log driver: json-file, k8s-file, journald, none"),
     option("log-opt", value="KEY=VALUE", many=True, help="Log driver option: max-size, max-file"),
     option("mac-address", value="MAC", help="MAC address of the container's link"),
     option("memory", "m", value="SIZE", help="Memory limit"),
@@ -64,8 +64,17 @@ CONTAINER_FLAGS = (
     option("memory-swappiness", value="N", help="Swappiness, 0 to 100"),
     option("mount", value="SPEC", many=True, help="Mount: type=bind|volume|tmpfs,source=...,target=..."),
     option("name", value="NAME", help="Name of the container"),
-    option("network", value="MODE", help="Network: bridge, host, none, container:NAME"),
-    option("net", value="MODE", help="The same as --network"),
+    option(
+        "network",
+        value="NETWORK",
+        many=True,
+        help="Network: bridge, host, none, container:NAME, or a name; name=...,ip=...,alias=...",
+    ),
+    option("net", value="NETWORK", many=True, help="The same as --network"),
+    option("network-alias", value="NAME", many=True, help="Another name for the container on its network"),
+    option("net-alias", value="NAME", many=True, help="The same as --network-alias"),
+    option("ip", value="IP", help="IPv4 address on its network"),
+    option("ip6", value="IP", help="IPv6 address on its network"),
     switch("oom-kill-disable", help="Do not kill processes when memory runs out"),
     switch("no-healthcheck", help="Do without the image's health check"),
     option("oom-score-adj", value="N", help="Preference of the OOM killer, -1000 to 1000"),
@@ -130,6 +139,36 @@ def _mounts(options: Options) -> tuple[Mount, ...]:
             )
         seen.add(mount.target)
     return tuple(mounts)
+
+
+def _networks(options: Options) -> dict[str, Any]:
+    """network_mode and networks. --ip, --ip6 and --network-alias are meant for the first network."""
+    wanted: dict[str, Any] = {}
+    for name, given in map(parse.network, [*options.network, *options.net] or ["bridge"]):
+        if name in wanted:
+            raise InvalidInput(f"the network {name!r} is named twice", hint="leave one out", value=name)
+        wanted[name] = given
+    mode, first = next(iter(wanted.items()))
+    extra = parse.network_options(
+        {"alias": [*options.network_alias, *options.net_alias], "ip": options.ip, "ip6": options.ip6}
+    )
+    for key in sorted(set(first) & set(extra)):
+        raise InvalidInput(f"{key} of the network {mode!r} is given twice", hint="leave one out", value=mode)
+    first.update(extra)
+    alone = [name for name in wanted if name in ("host", "none") or name.startswith("container:")]
+    if alone and len(wanted) > 1:
+        raise InvalidInput(
+            f"the network mode {alone[0]!r} cannot be combined with other networks",
+            hint="leave one out",
+            value=alone[0],
+        )
+    if alone and first:
+        raise InvalidInput(
+            f"the network mode {alone[0]!r} takes no addresses and no aliases",
+            hint="they are for user-defined networks: vitrine network create",
+            value=alone[0],
+        )
+    return {"network_mode": mode, "networks": wanted if len(wanted) > 1 or first else {}}
 
 
 def limits(options: Options) -> dict[str, Any]:
@@ -202,7 +241,7 @@ def container_spec(options: Options, image: str, command: list[str]) -> Containe
         publish_all_ports=options.publish_all,
         mounts=_mounts(options),
         tmpfs=dict(map(parse.tmpfs, options.tmpfs)),
-        network_mode=options.network or options.net or "bridge",
+        **_networks(options),
         dns_servers=tuple(options.dns),
         dns_search_domains=tuple(options.dns_search),
         dns_opts=tuple(options.dns_option),

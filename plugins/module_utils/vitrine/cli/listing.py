@@ -35,7 +35,7 @@ COMMANDS = {
     "inspect": Command(
         "inspect", "Show everything known about containers or images, as JSON", "inspect", "NAME [NAME...]", 1, -1,
         (
-            option("type", value="TYPE", choices=("container", "image", "volume"), help="Look for this kind only"),
+            option("type", value="TYPE", choices=("container", "image", "network", "volume"), help="Look for this kind only"),
             option("format", "f", value="FORMAT", help="As json, or a text with keys such as {{.State.Status}}"),
             switch("size", "s", help="Show how much containers wrote, too: SizeRw and SizeRootFs"),
         ),
@@ -97,12 +97,18 @@ def port(engine: Engine, _options: Options, operands: list[str]) -> int:
                 value=wanted,
             )
         for host in bindings[wanted]:
-            sys.stdout.write(f"{host['HostIp'] or '0.0.0.0'}:{host['HostPort']}\n")
+            sys.stdout.write(f"{_place(host)}\n")
         return 0
     for key, hosts in bindings.items():
         for host in hosts or ():
-            sys.stdout.write(f"{key} -> {host['HostIp'] or '0.0.0.0'}:{host['HostPort']}\n")
+            sys.stdout.write(f"{key} -> {_place(host)}\n")
     return 0
+
+
+def _place(host: dict[str, str]) -> str:
+    """A host's address and port, an IPv6 one in brackets."""
+    address = host["HostIp"] or "0.0.0.0"
+    return f"[{address}]:{host['HostPort']}" if ":" in address else f"{address}:{host['HostPort']}"
 
 
 # -- inspect --------------------------------------------------------------------------------------------------------
@@ -123,11 +129,15 @@ def _document(engine: Engine, name: str, kind: str | None, *, sizes: bool) -> di
         except (ImageNotFound, InvalidInput):
             if kind:
                 raise
+    if kind == "network":
+        return engine.networks.inspect(name)
     try:
         return volumes.document(engine.store.volumes.get(name))
     except NotFound:
         if kind:
             raise
+        if engine.store.networks.get(name) is not None:
+            return engine.networks.inspect(name)
         hint = "see 'vitrine ps -a', 'vitrine images' and 'vitrine volume ls'"
         raise NotFound(f"no such object: {name}", hint=hint, value=name) from None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .builds import Builds
     from .containers import Containers
     from .images import Images
+    from .networks import Networks
     from .system import System
 
 
@@ -73,6 +74,15 @@ class Engine:
 
             self._nouns["containers"] = Containers(self)
         return self._nouns["containers"]  # type: ignore[return-value]
+
+    @property
+    def networks(self) -> Networks:
+        """User-defined networks: create, inspect, remove, list, prune."""
+        if "networks" not in self._nouns:
+            from .networks import Networks
+
+            self._nouns["networks"] = Networks(self)
+        return self._nouns["networks"]  # type: ignore[return-value]
 
     @property
     def builds(self) -> Builds:

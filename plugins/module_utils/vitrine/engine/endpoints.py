@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, the Vitrine authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which networks a container is on, and its addresses there: from spec and store to a network plan (network/plan.py)."""
+"""Which networks a container is on, and its addresses there: from spec and store to a plan (network/plan.py)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..errors import HostError, InvalidInput, NotFound
 from ..linux import features
 from ..network import addresses as ip
 from ..network import plan as plans
+from .paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ def network(engine: Engine, name: str) -> dict[str, Any]:
     if len(matches) == 1:
         return matches[0]
     raise NotFound(
-        f"network {name} not found", hint=f"vitrine network ls lists them; make it: vitrine network create {name}", value=name
+        f"network {name} not found",
+        hint=f"vitrine network ls lists them; make it: vitrine network create {name}",
+        value=name,
     )
 
 
@@ -144,7 +147,9 @@ def check_options(record: dict[str, Any], options: dict[str, Any]) -> None:
             raise InvalidInput(f"{address} is no host's address in {pool['subnet']}", hint="use another", value=address)
         if pool["gateway"] and ip.normal(address) == pool["gateway"]:
             raise InvalidInput(
-                f"the address {address} is the gateway of the network {record['name']!r}", hint="use another", value=address
+                f"the address {address} is the gateway of the network {record['name']!r}",
+                hint="use another",
+                value=address,
             )
     if options.get("mac_address"):
         ip.mac_bytes(options["mac_address"])
@@ -154,6 +159,12 @@ def check_options(record: dict[str, Any], options: dict[str, Any]) -> None:
             hint="make one: vitrine network create",
             value=options["aliases"],
         )
+
+
+def reserve_all(engine: Engine, container_id: str, spec: ContainerSpec) -> None:
+    """reserve() for a container that was just made."""
+    wishes = [(name, options) for name, options in wanted(spec).items() if options]
+    reserve(engine, container_id, [(network(engine, name), options) for name, options in wishes])
 
 
 def lease(engine: Engine, container_id: str, asked: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[Any, str]:
@@ -171,10 +182,32 @@ def lease(engine: Engine, container_id: str, asked: list[tuple[dict[str, Any], d
 
             address = options.get(key) or ""
             wants.append((record["name"], family, ip.normal(address) if address else "", choose))
-    run_root = engine.settings.run_root
-    return engine.store.leases.acquire(
-        container_id, wants, idle=lambda one: not os.path.isdir(f"{run_root}/{one}")
-    )
+    leased = engine.store.leases.acquire(container_id, wants, idle=lambda one: _idle(engine, one))
+    for record, _options in asked:
+        if record["name"] != DEFAULT:
+            network(engine, record["name"])  # it may have been removed meanwhile
+    return leased
+
+
+def reserve(engine: Engine, container_id: str, asked: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+    """Lease the addresses that were asked for by number, for a container that is still to be started."""
+    fixed = [one for one in asked if one[1].get("ipv4_address") or one[1].get("ipv6_address")]
+    if fixed:
+        lease(engine, container_id, fixed)
+
+
+def _idle(engine: Engine, container_id: str) -> bool:
+    """Whether a container neither runs nor is being started: its lock is held from before its leases are taken."""
+    from ..linux.fs import lock
+
+    paths = Paths(engine, container_id)
+    try:
+        os.close(lock(paths.lock, blocking=False))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # its folder is gone
+    return engine.containers.observe(container_id)["status"] in ("created", "exited")
 
 
 def _free_address(record: dict[str, Any], subnets: list[dict[str, str]], used: set[str], last: str | None) -> str:
@@ -234,7 +267,9 @@ def ports_of(spec: ContainerSpec, records: dict[str, Any], endpoints: list[dict[
     for one in endpoints:
         if one["default_route"]:
             binding = records[one["network"]]["options"].get("com.docker.network.bridge.host_binding_ipv4") or ""
-    return [[port.host_ip or binding, port.host_port, port.container_port, port.protocol] for port in spec.published_ports]
+    return [
+        [port.host_ip or binding, port.host_port, port.container_port, port.protocol] for port in spec.published_ports
+    ]
 
 
 def scope(engine: Engine, spec: ContainerSpec, plan: dict[str, Any] | None) -> dict[str, Any] | None:

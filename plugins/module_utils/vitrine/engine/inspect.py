@@ -9,8 +9,7 @@ Pure functions. Users template on these shapes, so keys that docker always has a
 from __future__ import annotations
 
 from ..errors import InvalidInput
-from . import health
-from . import endpoints
+from . import endpoints, health
 from .bundle import DEFAULT_SHM, arguments, environment
 
 TYPE_CHECKING = False
@@ -144,7 +143,7 @@ def _network_settings(spec: ContainerSpec, network: dict[str, Any], running: boo
     if spec.network_mode in endpoints.MODES:
         networks = {spec.network_mode: _endpoint({}, {}, running)}
     first = networks.get(endpoints.DEFAULT) or _endpoint({}, {}, False)  # as docker's: of the default bridge only
-    keys = ("Gateway", "IPAddress", "IPPrefixLen", "MacAddress", "IPv6Gateway", "GlobalIPv6Address", "GlobalIPv6PrefixLen")
+    keys = "Gateway IPAddress IPPrefixLen MacAddress IPv6Gateway GlobalIPv6Address GlobalIPv6PrefixLen".split()
     return {
         "Bridge": "",
         "SandboxID": "",

@@ -14,6 +14,7 @@ from .spec import Mount, Port
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
@@ -378,3 +379,63 @@ def detach_keys(text: str) -> bytes:
     from ..supervise.attach import parse_keys
 
     return parse_keys(text)
+
+
+_NETWORK_KEYS = {"name", "alias", "ip", "ip6", "mac-address", "driver-opt", "gw-priority"}
+
+
+def network(text: str) -> tuple[str, dict[str, Any]]:
+    """ "web", or "name=web,alias=a,ip=10.5.0.9,..." -> (name or mode, what is wanted of it: ContainerSpec.networks)."""
+    if "=" not in text:
+        if not text:
+            raise InvalidInput("the network's name is empty", hint="name one: vitrine network ls", value=text)
+        return text, {}
+    given: dict[str, Any] = {"alias": [], "driver-opt": []}
+    for word in text.split(","):
+        key, equals, value = word.partition("=")
+        if not equals or key not in _NETWORK_KEYS:
+            raise InvalidInput(
+                f"invalid field {word!r} in --network {text}",
+                hint=f"use {', '.join(sorted(_NETWORK_KEYS))}",
+                value=word,
+            )
+        if isinstance(given.get(key), list):
+            given[key].append(value)
+        else:
+            given[key] = value
+    if not given.get("name"):
+        raise InvalidInput(f"--network {text} names no network", hint="write name=NETWORK", value=text)
+    return given["name"], network_options(given)
+
+
+def network_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Docker's words for an endpoint (alias, ip, ip6, mac-address, gw-priority, driver-opt) -> those of the spec."""
+    options: dict[str, Any] = {}
+    for key, field in (("ip", "ipv4_address"), ("ip6", "ipv6_address"), ("mac-address", "mac_address")):
+        if given.get(key):
+            options[field] = given[key]
+    if given.get("alias"):
+        for alias in given["alias"]:
+            host_name(alias)
+        options["aliases"] = list(given["alias"])
+    priority = given.get("gw-priority")
+    if priority is not None:
+        try:
+            options["gw_priority"] = int(priority)
+        except ValueError:
+            raise InvalidInput(f"gw-priority is {priority!r}", hint="write a whole number", value=priority) from None
+    if given.get("driver-opt"):
+        words = [word.partition("=") for word in given["driver-opt"]]
+        options["driver_opts"] = {key: value for key, _equals, value in words}
+    return options
+
+
+def host_name(text: str) -> str:
+    """A name that others may ask for. Raises InvalidInput."""
+    labels = text.split(".")
+    fine = all(0 < len(one) < 64 and all(letter.isalnum() or letter in "-_" for letter in one) for one in labels)
+    if not fine or not text.isascii() or len(text) > 253:
+        raise InvalidInput(
+            f"invalid alias {text!r}", hint="use letters, digits, '-', '_' and '.' between them", value=text
+        )
+    return text

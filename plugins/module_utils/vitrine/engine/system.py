@@ -75,8 +75,7 @@ class System:
             elif name in owned:
                 self._try(done, self._remove_abandoned, name)
         # a monitor may have been killed while it removed the bridge of the last container; that goes after all else
-        bridge = f"/sys/class/net/{self.engine.settings.bridge}"
-        if done or (not running and os.path.exists(bridge) and not self._folders(run_root)):
+        if done or (not running and self._bridges_there() and not self._folders(run_root)):
             self._try(done, self._swept, "")
         return done
 
@@ -91,14 +90,27 @@ class System:
         self.sweep_network()
         return []
 
+    def _bridges(self) -> list[str]:
+        """Names of the bridges that this engine's networks may have."""
+        listed = (str(one.get("bridge") or "") for one in self.engine.store.networks.list().values())
+        return list(filter(None, {self.engine.settings.bridge, *listed}))
+
+    def _bridges_there(self) -> bool:
+        return any(os.path.exists(f"/proc/sys/net/ipv4/conf/{name}") for name in self._bridges())
+
+    def run_folders(self) -> list[str]:
+        """The ids of all containers that run, are being set up, or left something."""
+        return self._folders(self.engine.settings.run_root)
+
     def sweep_network(self) -> None:
         """Take back what dead containers had of the bridges and the packet filter; with the last one, all of it."""
-        from ..network import links
+        from ..network import links, names
 
         settings = self.engine.settings
-        bridges = [str(one.get("bridge") or "") for one in self.engine.store.networks.list().values()]
-        names = {"bridge": settings.bridge, "bridges": list(filter(None, bridges)), "table": settings.table}
-        links.sweep(names, set(self._folders(settings.run_root)), f"{settings.run_root}/network.lock")
+        known = {"bridges": self._bridges(), "table": settings.table}
+        alive = set(self.run_folders())
+        links.sweep(known, alive, f"{settings.run_root}/network.lock")
+        names.sweep(settings.run_root, alive)
 
     @staticmethod
     def _folders(path: str) -> list[str]:

@@ -182,9 +182,9 @@ def _forward6() -> None:
     except OSError as error:
         raise OSError(error.errno, "this host has no IPv6") from None
     for name in links:
-        if name != "all" and _read_switch(f"ipv6/conf/{name}/accept_ra") == b"1":
-            if name == "default" or _read_switch(f"ipv6/conf/{name}/forwarding") == b"0":
-                write_switch(f"ipv6/conf/{name}/accept_ra", "2")
+        announced = name not in ("all", "default") and _read_switch(f"ipv6/conf/{name}/accept_ra") == b"1"
+        if announced and _read_switch(f"ipv6/conf/{name}/forwarding") == b"0":
+            write_switch(f"ipv6/conf/{name}/accept_ra", "2")
     write_switch("ipv6/conf/all/forwarding", "1", required=True)
 
 

@@ -54,11 +54,11 @@ def connect(plan: dict[str, Any], netns_path: str, lock_path: str | None = None)
         with Lock(lock_path), route.Netlink() as netlink:
             found, fallback = bridges.ensure(netlink, plan)
             for one in plan["endpoints"]:
-                _make_link(netlink, one, found, fd)
+                make_link(netlink, one, found, fd)
             if plan["ports"]:
                 (fallback or rules).add_ports(plan)
         flush_udp(plan)
-        inside(fd, lambda: _configure(plan["endpoints"]))
+        inside(fd, lambda: configure(plan["endpoints"]))
     except (OSError, VitrineError) as error:
         _undo(plan, lock_path)
         if isinstance(error, VitrineError):
@@ -79,7 +79,7 @@ def failed(plan: dict[str, Any], error: OSError) -> StartFailed:
     )
 
 
-def _make_link(netlink: route.Netlink, one: dict[str, Any], found: dict[str, tuple[int, int]], fd: int) -> None:
+def make_link(netlink: route.Netlink, one: dict[str, Any], found: dict[str, tuple[int, int]], fd: int) -> None:
     """Make an endpoint's link, its inner end in the namespace ``fd``."""
     if one["driver"] != "bridge":
         from . import sublinks
@@ -105,7 +105,7 @@ def _make_link(netlink: route.Netlink, one: dict[str, Any], found: dict[str, tup
         netlink.run([bridge_port_isolate(port)])
 
 
-def _configure(endpoints: list[dict[str, Any]]) -> None:
+def configure(endpoints: list[dict[str, Any]]) -> None:
     """Runs in the container's network namespace."""
     operations = []
     for one in endpoints:
@@ -197,7 +197,7 @@ def teardown_if_idle(names: dict[str, Any], live: Callable[[], object], lock_pat
 def sweep(names: dict[str, Any], live_ids: Collection[str], lock_path: str | None) -> list[str]:
     """Remove port elements and veth pairs of containers that are gone, and bridges that nobody is on any more.
 
-    names: "table", "bridge" and "bridges" (more names). live_ids: ids of all containers that run or are being set up.
+    names: "table" and "bridges" (or "bridge"). live_ids: ids of all containers that run or are being set up.
     Returns what was removed, for people. Elements carry their container's id as comment; veth names begin with its
     first twelve digits.
     """

@@ -168,7 +168,8 @@ def make(
         if host_ip and one is None:
             family = "IPv6" if ":" in host_ip else "IPv4"
             raise InvalidInput(
-                f"port {container_port}/{protocol} cannot be published on {host_ip}: the container has no {family} address",
+                f"port {container_port}/{protocol} cannot be published on {host_ip}: "
+                f"the container has no {family} address",
                 hint="publish on an address of the other family, or on none; or give its network such a subnet",
                 value=host_ip,
             )
@@ -208,7 +209,8 @@ def check_ports(ports: Iterable[Any]) -> list[list[Any]]:
         host_ip = ip.normal(host_ip) if host_ip else ""
         if host_ip == "::1":
             raise InvalidInput(
-                f"port {container_port}/{protocol} cannot be published on ::1: Linux sends nothing from there to others",
+                f"port {container_port}/{protocol} cannot be published on ::1: "
+                "Linux sends nothing from there to another link",
                 hint="publish on 127.0.0.1, which works for localhost, or on an address of the host",
                 value=host_ip,
             )

@@ -10,8 +10,8 @@ those of containers that are gone are found again.
     chain early        by destination: packets from elsewhere to a network's own addresses are dropped; so are those for
                        127.0.0.0/8 out of a bridge, whose route_localnet would let them in (CVE-2020-8558)
     chain prerouting, output -> publish    host address and port -> container's address and port
-    chain forward      by incoming bridge: what may not leave (internal, isolate); by outgoing bridge: into a network goes
-                       what is established, published, or comes from the network itself
+    chain forward      by incoming bridge: what may not leave (internal, isolate); by outgoing bridge: into a network
+                       goes what is established, published, or comes from the network itself
     chain postrouting  by source: masquerade out of the network, and from a container back into it; from 127.0.0.1
 
 Every base chain ends in accept, and every drop is reached by a bridge or network of ours: other tables' verdicts stay
@@ -120,7 +120,9 @@ def _tables(netlink: Netlink, table: str) -> list[int]:
 def marker(one: dict[str, Any], family: int) -> str:
     """Name of the empty chain that tells which rules of an endpoint's bridge a table holds."""
     value = 0
-    for byte in f"{one['subnet' + _SUFFIX[family]]} {[one[key] for key in ('internal', 'icc', 'masquerade', 'isolate')]}":
+    for (
+        byte
+    ) in f"{one['subnet' + _SUFFIX[family]]} {[one[key] for key in ('internal', 'icc', 'masquerade', 'isolate')]}":
         value = (value * 31 + ord(byte)) & 0xFFFFFFFF
     return f"is_{one['bridge']}_{value:08x}"
 
@@ -131,12 +133,7 @@ def ensure(plan: dict[str, Any]) -> None:
     Published ports of an older layout are kept.
     """
     table = plan["table"]
-    wanted = [
-        (family, one)
-        for family in FAMILIES
-        for one in bridged(plan)
-        if one["subnet" + _SUFFIX[family]]
-    ]
+    wanted = [(family, one) for family in FAMILIES for one in bridged(plan) if one["subnet" + _SUFFIX[family]]]
     if not wanted:
         return
     families = [family for family in FAMILIES if any(family == other for other, _one in wanted)]
@@ -148,7 +145,9 @@ def ensure(plan: dict[str, Any]) -> None:
         messages: list[Message] = []
         for family in families:
             if (family, LAYOUT) not in there:
-                kept = [(name, nft.element(key, data, owner)) for name, key, data, owner in _ports(netlink, table, family)]
+                kept = [
+                    (name, nft.element(key, data, owner)) for name, key, data, owner in _ports(netlink, table, family)
+                ]
                 messages += base(table, family) + nft.of_family(_by_map(nft.add_elements, table, kept), family)
         for family, one in wanted:
             if (family, LAYOUT) not in there:
@@ -281,14 +280,11 @@ def _without(netlink: Netlink, table: str, bridge: str, family: int) -> list[Mes
                 messages.append(nft.delete_elements(table, name, [nft.element(first), nft.end_element(end)]))
     markers, others = [], []
     for payload in nft.dump(netlink, nft.GETCHAIN, family):
-        found, chain = nft.chain_names(payload)
-        kind, _underscore, rest = chain.partition("_")
-        if found == table and rest == bridge and kind in ("into", "guard", "leave"):
-            others.append(nft.delete_chain(table, chain))
-        elif found == table and chain == f"out_of_{bridge}":
-            others.append(nft.delete_chain(table, chain))
-        elif found == table and chain.startswith(f"is_{bridge}_") and len(chain) == len(bridge) + 12:
-            markers.append(nft.delete_chain(table, chain))
+        where, name = nft.chain_names(payload)
+        if where == table and name in {f"{kind}_{bridge}" for kind in ("into", "guard", "leave", "out_of")}:
+            others.append(nft.delete_chain(table, name))
+        elif where == table and name.startswith(f"is_{bridge}_") and len(name) == len(bridge) + 12:
+            markers.append(nft.delete_chain(table, name))
     return nft.of_family(messages + others + markers, family)
 
 
@@ -355,7 +351,9 @@ def _places(plan: dict[str, Any]) -> list[tuple[int, str, bytes, bytes]]:
             if one is None or (host_ip and (":" in host_ip) != (family == nft.IPV6)):
                 continue
             size = 16 if family == nft.IPV6 else 4
-            data = ip.number(one["address" + _SUFFIX[family]]).to_bytes(size, "big") + struct.pack(">H2x", container_port)
+            data = ip.number(one["address" + _SUFFIX[family]]).to_bytes(size, "big") + struct.pack(
+                ">H2x", container_port
+            )
             if host_ip in ("", every):
                 found.append((family, EVERY, key, data))
             else:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def make(netlink: route.Netlink, one: dict[str, Any], fd: int) -> None:
-    """Make an endpoint's link in the network namespace ``fd``. Raises HostError saying what is wrong with its parent."""
+    """Make an endpoint's link in the network namespace ``fd``. Raises HostError saying what is wrong."""
     driver, name = one["driver"], one["bridge"]
     parent = route.link(netlink, name)
     if parent is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from . import Store
 
-    #: network, family (4 or 6), the address asked for or "", and what chooses one: (used, the last one given) -> address
+    #: network, family (4 or 6), the address asked for or "", what chooses one: (used, the last one given) -> address
     Want = tuple[str, int, str, Callable[[set[str], str | None], str]]
 
 

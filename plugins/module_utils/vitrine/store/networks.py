@@ -9,6 +9,7 @@ from ..errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable
     from typing import Any
 
@@ -49,11 +50,10 @@ class Networks:
 
         return {name: json.loads(text) for name, text in self._store.db.rows("SELECT * FROM networks ORDER BY name")}
 
-    def remove(self, name: str, users: Callable[[], list[str]] = lambda: []) -> bool:
+    def remove(self, name: str, users: Callable[[], builtins.list[str]] = lambda: []) -> bool:
         """Remove a network; returns False when there was none.
 
-        users: called in the transaction; names of the containers that are on it. Raises Conflict while there are any, or
-        while running ones hold its addresses.
+        users: called in the transaction; names of the containers that are on it. Raises Conflict while there are any.
         """
         db = self._store.db
         with db.transaction():
