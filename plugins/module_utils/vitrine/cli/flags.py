@@ -28,7 +28,7 @@ class Usage(InvalidInput):
 class Flag(Record):
     """One flag. names: long name first, then the letter ("detach", "d"). value: placeholder, "" for a switch.
 
-    many: may be given several times (the value is a list). default: for switches False, else None.
+    many: may be given several times (the value is a list). default: of a switch; else it is None.
     """
 
     names: tuple[str, ...]
@@ -36,6 +36,7 @@ class Flag(Record):
     value: str = ""
     many: bool = False
     choices: tuple[str, ...] = ()
+    default: bool = False
 
     @property
     def key(self) -> str:
@@ -81,9 +82,9 @@ class Options:
 HELP = Flag(("help", "h"), "Show this text")
 
 
-def switch(*names: str, help: str) -> Flag:  # noqa: A002
-    """A flag without a value."""
-    return Flag(names, help)
+def switch(*names: str, help: str, default: bool = False) -> Flag:  # noqa: A002
+    """A flag without a value; --NAME=false says the contrary."""
+    return Flag(names, help, default=default)
 
 
 def option(*names: str, value: str, help: str, many: bool = False, choices: tuple[str, ...] = ()) -> Flag:  # noqa: A002
@@ -96,7 +97,7 @@ def parse(command: Command, words: list[str]) -> tuple[Options, list[str]]:
     # a verb may want -h for itself, as run does
     table = {name: flag for flag in (HELP, *command.flags) for name in flag.names}
     values: dict[str, Any] = {
-        flag.key: [] if flag.many else (None if flag.value else False) for flag in (*command.flags, HELP)
+        flag.key: [] if flag.many else (None if flag.value else flag.default) for flag in (*command.flags, HELP)
     }
     operands: list[str] = []
     rest = list(words)

@@ -10,6 +10,7 @@ import sys
 from ..errors import Conflict, ContainerNotFound, InvalidInput, VitrineError
 from .flags import Command, Options, option, switch
 from .messages import complain
+from .terminals import DETACH_KEYS, SIG_PROXY, session, start_attached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ COMMANDS = {
         flags=(
             switch("attach", "a", help="Attach to the container's output and forward signals"),
             switch("interactive", "i", help="Attach standard input too"),
+            DETACH_KEYS,
+            SIG_PROXY,
         ),
     ),
     "stop": Command("stop", "Stop running containers", "stop", _MANY, 1, -1, (_TIME,), complete="container"),
@@ -125,9 +128,7 @@ def start(engine: Engine, options: Options, names: list[str]) -> int:
         return each(names, lambda name: engine.containers.start(name))
     if len(names) > 1:
         raise InvalidInput("only one container can be attached to", hint="name one container", value=names)
-    from .terminals import start_attached
-
-    return start_attached(engine, names[0], stdin=options.interactive)
+    return start_attached(engine, names[0], stdin=options.interactive, **session(options))
 
 
 def stop(engine: Engine, options: Options, names: list[str]) -> int:

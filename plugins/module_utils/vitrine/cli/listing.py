@@ -72,6 +72,9 @@ def logs(engine: Engine, options: Options, operands: list[str]) -> int:
         fd = 2 if stream == "stderr" else 1
         while data:
             data = data[os.write(fd, data) :]
+    dropped = engine.containers.observe(engine.containers.record(operands[0]).id)["log_dropped"]
+    if dropped:
+        sys.stderr.write(f"vitrine: {dropped} entries are missing: there was no room for them when they were written\n")
     return 0
 
 

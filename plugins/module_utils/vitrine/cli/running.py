@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
-from ..engine import parse
 from ..errors import CommandNotFound, InvalidInput, VitrineError
 from .container_flags import CONTAINER_FLAGS, container_spec
 from .flags import Command, Options, option, switch
-from .terminals import DETACH_KEYS, finish_attached, need_terminal
+from .terminals import DETACH_KEYS, SIG_PROXY, finish_attached, need_terminal, session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from ..engine import Engine
     from ..engine.spec import ContainerSpec
 
+STREAMS = ("stdin", "stdout", "stderr")
 COMMANDS = {
     "run": Command(
         "run", "Create a container from an image and start it", "run", "IMAGE [COMMAND] [ARG...]", 1, -1,
@@ -30,7 +30,7 @@ COMMANDS = {
             option("attach", "a", value="STREAM", many=True, help="Attach to stdin, stdout or stderr"),
             option("cidfile", value="FILE", help="Write the container's id to a file"),
             DETACH_KEYS,
-            switch("sig-proxy", help="Forward signals to the container (always done)"),
+            SIG_PROXY,
         ),
         options_first=True, complete="image",
     ),
@@ -76,8 +76,7 @@ def run(engine: Engine, options: Options, operands: list[str]) -> int:
     with _DockersCode():
         if not options.detach:
             need_terminal(options.tty, options.interactive)
-        if options.detach_keys is not None:
-            parse.detach_keys(options.detach_keys)
+        how_attached = {**session(options), **_streams(options)}
         if options.cidfile and os.path.exists(options.cidfile):
             raise _no_id_file(options.cidfile, "File exists")
         spec, how = _spec_and_how(options, operands)
@@ -95,10 +94,23 @@ def run(engine: Engine, options: Options, operands: list[str]) -> int:
         engine,
         container_id,
         launched.attach_fd,
-        stdin=options.interactive,
-        detach_keys=options.detach_keys,
         remove=options.rm,
+        **how_attached,
     )
+
+
+def _streams(options: Options) -> dict[str, Any]:
+    """Which streams -a joins to this terminal: all, if none is named. Raises InvalidInput."""
+    wanted = {stream.lower() for stream in options.attach}
+    unknown = sorted(wanted.difference(STREAMS))
+    if unknown:
+        raise InvalidInput(f"{unknown[0]!r} is no stream to attach", hint=f"use {', '.join(STREAMS)}", value=unknown[0])
+    if wanted and options.detach:
+        raise InvalidInput("--attach and --detach exclude each other", hint="leave one out", value="-a")
+    if not wanted:
+        return {"stdin": options.interactive}
+    outputs = tuple(stream for stream in STREAMS[1:] if stream in wanted)
+    return {"stdin": options.interactive and "stdin" in wanted, "outputs": outputs}
 
 
 def _write_id(path: str, container_id: str) -> None:

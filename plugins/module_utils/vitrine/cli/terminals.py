@@ -12,9 +12,14 @@ from .flags import Command, Options, option, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..engine import Engine
 
 DETACH_KEYS = option("detach-keys", value="KEYS", help="Keys that detach, such as ctrl-p,ctrl-q")
+SIG_PROXY = switch(
+    "sig-proxy", help="Pass signals on to the container if it has no terminal (=false: do not)", default=True
+)
 
 COMMANDS = {
     "exec": Command(
@@ -33,7 +38,7 @@ COMMANDS = {
     ),
     "attach": Command(
         "attach", "Attach this terminal to a running container", "attach", "CONTAINER", 1, 1,
-        (switch("no-stdin", help="Do not attach standard input"), DETACH_KEYS), complete="container",
+        (switch("no-stdin", help="Do not attach standard input"), DETACH_KEYS, SIG_PROXY), complete="container",
     ),
 }  # fmt: skip
 
@@ -52,20 +57,27 @@ def _tell_ready() -> None:
         tell_ready()
 
 
-def start_attached(engine: Engine, name: str, *, stdin: bool) -> int:
+def session(options: Options) -> dict[str, Any]:
+    """What sessions.pump wants to know, of flags that were given. Raises InvalidInput for keys that are none."""
+    if options.detach_keys is not None:
+        from ..engine import parse
+
+        parse.detach_keys(options.detach_keys)
+    return {"detach_keys": options.detach_keys, "sig_proxy": options.sig_proxy}
+
+
+def start_attached(engine: Engine, name: str, **how: Any) -> int:
     """Start a container with this terminal attached; returns its exit code, 0 after detaching."""
     launched = engine.containers.start(name, attach=True)
     if launched is None:
-        return _attached(engine, name, stdin=stdin, detach_keys=None)
-    return finish_attached(engine, name, launched.attach_fd, stdin=stdin)
+        return _attached(engine, name, **how)
+    return finish_attached(engine, name, launched.attach_fd, **how)
 
 
-def finish_attached(
-    engine: Engine, name: str, fd: int, *, stdin: bool, detach_keys: str | None = None, remove: bool = False
-) -> int:
+def finish_attached(engine: Engine, name: str, fd: int, *, remove: bool = False, **how: Any) -> int:
     """Serve an attached container to its end, and remove it then if wanted; returns its exit code, 0 if detached."""
     _tell_ready()
-    code = engine.containers.pump(name, fd, stdin=stdin, detach_keys=detach_keys)
+    code = engine.containers.pump(name, fd, **how)
     if code is None:
         return 0
     if remove:
@@ -76,15 +88,15 @@ def finish_attached(
     return code
 
 
-def _attached(engine: Engine, name: str, *, stdin: bool, detach_keys: str | None) -> int:
+def _attached(engine: Engine, name: str, **how: Any) -> int:
     _tell_ready()
-    code = engine.containers.attach(name, stdin=stdin, detach_keys=detach_keys)
+    code = engine.containers.attach(name, **how)
     return code or 0
 
 
 def attach(engine: Engine, options: Options, operands: list[str]) -> int:
     """vitrine attach"""
-    return _attached(engine, operands[0], stdin=not options.no_stdin, detach_keys=options.detach_keys)
+    return _attached(engine, operands[0], stdin=not options.no_stdin, **session(options))
 
 
 def execute(engine: Engine, options: Options, operands: list[str]) -> int:

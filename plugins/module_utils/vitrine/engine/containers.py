@@ -360,17 +360,17 @@ class Containers:
 
     # -- in and out ---------------------------------------------------------------------------------------------
 
-    def pump(self, name: str, fd: int, *, stdin: bool, detach_keys: str | None = None) -> int | None:
+    def pump(self, name: str, fd: int, **how: Any) -> int | None:
         """Serve the connection of an attached start (sessions.pump)."""
         from . import sessions
 
-        return sessions.pump(self.engine, name, fd, stdin=stdin, detach_keys=detach_keys)
+        return sessions.pump(self.engine, name, fd, **how)
 
-    def attach(self, name: str, *, stdin: bool = True, detach_keys: str | None = None) -> int | None:
+    def attach(self, name: str, *, stdin: bool = True, **how: Any) -> int | None:
         """Attach this process's streams to a running container (sessions.attach_to)."""
         from . import sessions
 
-        return sessions.attach_to(self.engine, name, stdin=stdin, detach_keys=detach_keys)
+        return sessions.attach_to(self.engine, name, stdin=stdin, **how)
 
     def exec(self, name: str, argv: list[str], **how: Any) -> int:
         """Run a command in a running container (execs.run)."""

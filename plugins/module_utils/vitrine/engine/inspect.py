@@ -38,6 +38,8 @@ def state(observed: dict[str, Any]) -> dict[str, Any]:
         "StartedAt": observed.get("started_at") or ZERO_TIME,
         "FinishedAt": (observed.get("finished_at") or ZERO_TIME) if not running else ZERO_TIME,
     }
+    if observed.get("log_dropped"):
+        shown["LogDropped"] = observed["log_dropped"]  # entries that a full disk did not take
     checked = health.document({"status": status, **observed})
     if checked is not None:
         shown["Health"] = checked

@@ -127,7 +127,7 @@ def expand(template: str, about: dict[str, str]) -> str:
         if name not in about:
             raise InvalidInput(
                 f"unknown field {match.group(0)!r} in the log tag {template!r}",
-                hint="use " + ", ".join("{{.%s}}" % known for known in _TAG),
+                hint="use " + ", ".join("{{." + known + "}}" for known in _TAG),
                 value=template,
             )
         return about[name]
