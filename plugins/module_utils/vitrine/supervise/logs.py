@@ -53,7 +53,9 @@ def read(
             continue
         stream, stamp, text = entry
         if last and stamp > last:
-            return
+            if follow:
+                return
+            continue  # the clock may have been set back since: what comes later may bear an earlier time
         yield stream, (stamp.encode() + b" " + text if timestamps else text)
 
 

@@ -79,7 +79,7 @@ class Monitor:
         self._window = request.get("window")
         self._shield = Shield(request.get("oom_score_adj") or b"")
         self._stage = "monitor"
-        self._started_ns = 0
+        self._began_ns = 0  # of the clock that nobody sets
         self._flush_at = 0
         self._tell_dropped_at = 0
         self._restart_at = 0
@@ -146,9 +146,9 @@ class Monitor:
             self._stage = run.stage
             self._shield.raise_()
         self._bring_nursery()
-        self._started_ns = time.time_ns()
+        self._began_ns = time.monotonic_ns()
         self._state.update(
-            started_at=clock.rfc3339(self._started_ns), finished_at="", exit_code=0, oom_killed=False, oom_kills=0
+            started_at=clock.now(), finished_at="", exit_code=0, oom_killed=False, oom_kills=0
         )
         self.happened("start")
         self._runs(run)
@@ -174,10 +174,10 @@ class Monitor:
         run.adopt(pid, start_time)
         self._shield.raise_()
         self._attendants.begin(run)
-        self._started_ns = time.time_ns()
+        self._began_ns = time.monotonic_ns()
         self._state.update(exit_code=0, finished_at="")
         if not self._state["started_at"]:
-            self._state["started_at"] = clock.rfc3339(self._started_ns)
+            self._state["started_at"] = clock.now()
         self._runs(run)
 
     def _give_up(self, error: Exception) -> None:
@@ -343,7 +343,8 @@ class Monitor:
         self._clients.exited(wire.exit_packet(code, kills > 0))
         run.undo()
         if again:
-            self._delay_ms = 0 if asked else restart.next_delay(self._delay_ms, (now - self._started_ns) / 1e9)
+            ran = (time.monotonic_ns() - self._began_ns) / 1e9
+            self._delay_ms = 0 if asked else restart.next_delay(self._delay_ms, ran)
             self._restart_at = time.monotonic_ns() + self._delay_ms * 1_000_000
         else:
             self._leaving = True
