@@ -364,7 +364,7 @@ def _begun(path: str) -> bool:
 def connect(path: str) -> Any:
     """Return a connection as all of ours are. The log is synced at each commit; SQLite need not do so as well.
 
-    On a read-only disk SQLite cannot make the files that it wants beside an index; it need not, as nobody can change it.
+    On a read-only disk SQLite cannot make the files that it wants beside an index; nor need it: nobody can change it.
     """
     name, frozen = path, False
     if not os.path.exists(f"{path}-wal") and os.path.exists(path) and not os.access(os.path.dirname(path), os.W_OK):
@@ -470,6 +470,12 @@ def _error(text: str, path: str) -> Exception:
         return StoreDamaged(
             f"the store's index {path} cannot be written: {text}",
             hint="see whether its disk is full, read-only or failing",
+            value=path,
+        )
+    if not is_damage(text):
+        return StoreDamaged(
+            f"the store's index {path} does not take a statement: {text}",
+            hint="run the command with --debug before the verb for where it happened, and report it",
             value=path,
         )
     return StoreDamaged(
