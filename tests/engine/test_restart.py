@@ -91,6 +91,8 @@ def test_while_it_waits_it_is_restarting_and_can_be_stopped(host, run):
     state = document["State"]
     assert (state["Status"], state["Running"], state["Pid"], state["ExitCode"]) == ("restarting", True, 0, 4)
     until(lambda: "Restarting (4)" in host("ps"))
+    refused = until(lambda: (done := host.try_("exec", "it", "true")).code and "is restarting" in done.err and done)
+    assert "its command ends again and again: see vitrine logs it" in refused.err
     host("stop", "it")
     document = inspect(host, "it")
     assert (document["State"]["Status"], document["State"]["ExitCode"]) == ("exited", 4)

@@ -282,10 +282,11 @@ class Containers:
         """The observed state of a container that must be running. Raises Conflict."""
         observed = self.observe(record.id)
         if observed["status"] not in ("running", "paused"):
+            hint = f"start it: vitrine start {record.name}"
+            if observed["status"] == "restarting":
+                hint = f"its command ends again and again: see vitrine logs {record.name}"
             raise Conflict(
-                f"container {record.name!r} is not running: it is {observed['status']}",
-                hint=f"start it: vitrine start {record.name}",
-                value=record.name,
+                f"container {record.name!r} is not running: it is {observed['status']}", hint=hint, value=record.name
             )
         return observed
 
