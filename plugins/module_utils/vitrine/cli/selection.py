@@ -96,18 +96,21 @@ class Selection:
         """Containers of an image, and of those that were made of it."""
         images = self._engine.store.images
         try:
-            layers = images.resolve(value)
+            wanted = images.resolve(value)
         except (ImageNotFound, InvalidInput):
             return lambda _record, spec, _observed: value in (spec.image, spec.image.rpartition(":")[0])
 
         def test(record: Any, spec: Any, _observed: Any) -> bool:
-            if record.image_id == layers.id:
-                return True
-            try:
-                own = images.get(record.image_id).layers
-            except ImageNotFound:
-                return bool(spec.image == value)
-            return bool(layers.layers) and own[: len(layers.layers)] == layers.layers
+            image_id = record.image_id
+            while image_id and image_id != wanted.id:
+                try:
+                    image = images.get(image_id)
+                except ImageNotFound:
+                    return bool(spec.image == value)
+                if len(image.layers) > len(wanted.layers) > 0 and image.layers[: len(wanted.layers)] == wanted.layers:
+                    return True  # whoever made it, elsewhere perhaps, began there
+                image_id = image.parent
+            return bool(image_id)
 
         return test
 

@@ -39,6 +39,9 @@ def heads(form: str, columns: dict[str, str]) -> str:
 
 
 def _head(piece: str, columns: dict[str, str]) -> str:
+    label = _LABEL.fullmatch(piece[2:-2].strip(" -"))
+    if label:
+        return label[1].upper()
     match = _INNER.fullmatch(piece[2:-2].strip(" -"))
     key = match[2] if match else ""
     return columns.get(key, key.upper())
