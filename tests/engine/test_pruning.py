@@ -129,7 +129,9 @@ def test_what_takes_room(new_host) -> None:
     assert found["Containers"]["Size"] == "30kB" and found["Containers"]["Reclaimable"] == "30kB (100%)"
     assert found["Local Volumes"]["Size"] == "30kB" and found["Local Volumes"]["Reclaimable"].startswith("0B")
     assert host("system", "df").splitlines()[0].split() == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+    host("network", "create", "idle")
     out = host("system", "prune", "-f")
+    assert "Deleted Networks:\nidle\n" in out
     assert out.endswith("Total reclaimed space: 30kB\n") and host("ps", "-aq") == ""
     assert host("volume", "ls", "-q") == "data\n" and host("images", "-q") != ""
     assert "untagged: busybox:latest" in host("system", "prune", "-af", "--volumes")

@@ -102,13 +102,14 @@ def volumes(engine: Engine, options: Options, _operands: list[str]) -> int:
 def system(engine: Engine, options: Options, _operands: list[str]) -> int:
     """vitrine system prune"""
     choice = pruning.Choice(options.filter, table.moment)
-    what = ["all containers that do not run"]
+    what = ["all containers that do not run", "all networks that no container is on"]
     what += ["all anonymous volumes that no container uses"] if options.volumes else []
     what += ["all images that no container needs" if options.all else "all images without a name"]
     if not _agreed(options, ", ".join(what)):
         return 0
     gone, freed = pruning.containers(engine, choice)
     _told("Containers", gone)
+    _told("Networks", engine.networks.prune(lambda record: not choice.takes(record["created"], record["labels"])))
     if options.volumes:
         labels = [word for word in options.filter if not word.startswith("until=")]
         removed, more = pruning.unused_volumes(engine, pruning.Choice(labels, table.moment, until=False))
