@@ -17,9 +17,7 @@ from support.traces import Traces
 from vitrine.engine.desired import options
 from vitrine.settings import Settings
 
-SERVE = (
-    "import sys; sys.path.insert(0, sys.argv.pop(1)); from vitrine.engine.desired.serve import main, MARK; main()"
-)
+SERVE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from vitrine.engine.desired.serve import main, MARK; main()"
 
 
 class BothWays(Host):

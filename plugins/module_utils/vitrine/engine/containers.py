@@ -39,6 +39,7 @@ class Containers:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._attended: list[int] = []
+        self._configs: dict[str, dict[str, Any]] = {}
 
     # -- what is ------------------------------------------------------------------------------------------------
 
@@ -56,11 +57,14 @@ class Containers:
         return states.observe(paths.state, paths.run)
 
     def image_config(self, image_id: str) -> dict[str, Any]:
-        """The "config" object of an image's configuration; {} when the image is gone."""
-        try:
-            return json.loads(self.engine.store.images.get(image_id).config).get("config") or {}
-        except VitrineError:
-            return {}
+        """The "config" object of an image's configuration; {} when the image is gone. Not to be changed."""
+        if image_id not in self._configs:  # an id is the digest of what it stands for
+            try:
+                text = self.engine.store.images.get(image_id).config
+            except VitrineError:
+                return {}
+            self._configs[image_id] = json.loads(text).get("config") or {}
+        return self._configs[image_id]
 
     def inspect(self, name: str) -> dict[str, Any]:
         """docker's inspect document. Raises ContainerNotFound."""

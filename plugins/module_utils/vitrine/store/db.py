@@ -373,6 +373,8 @@ def connect(path: str) -> Any:
     connection = sqlite.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=frozen)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
+    # SQLite's 1000 pages would be read by every command that opens the index alone, which is nearly every one
+    connection.execute("PRAGMA wal_autocheckpoint = 100")
     return connection
 
 
