@@ -76,7 +76,7 @@ def unit(
         "Documentation=https://github.com/vitrine-containers/vitrine.engine",
         "Wants=network-online.target",
         # what is named here is there longer than the container when the host goes down
-        f"After=network-online.target vitrine.slice vitrine.scope vitrine-boot.service {needed}".rstrip(),
+        f"After=network-online.target vitrine.slice vitrine-boot.service {needed}".rstrip(),
         *([f"Requires={needed}"] if needed else []),
         f"RequiresMountsFor={' '.join(map(_quoted, folders))}",
         "",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PRIVATE, BUS = "/run/systemd/private", "/run/dbus/system_bus_socket"
 MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 MONITORS = "monitors"
+BOOT_SERVICE = "vitrine-boot.service"
 NO_LIMIT = 2**64 - 1  # systemd's "infinity"
 
 
@@ -57,7 +58,8 @@ def enter_scope(request: dict[str, str], directory: str, patience: float = 30.0)
             if refusals == 3 or time.monotonic() >= end:
                 raise HostError(
                     f"systemd did not make the scope {request['scope']}: {refusal}",
-                    hint=f"see: systemctl status {request['scope']}; journalctl -b -u {request['scope']}",
+                    hint=f"see: systemctl status {request['scope']}; journalctl -b -u {request['scope']}; "
+                    "when it is dead and stays loaded, a unit names it in After= or the like, which it must not",
                     value=request["scope"],
                 )
             time.sleep(0.1)
@@ -117,6 +119,9 @@ def properties(request: dict[str, str], pid: int) -> list[tuple[str, str, Any]]:
         ("Slice", "s", request["slice"]),
         ("Delegate", "b", True),
         ("DefaultDependencies", "b", False),
+        # When the host goes down that service stops the containers, before systemd would. It must be said here: a unit
+        # that names the scope would keep it loaded when it has ended, and then systemd makes no new one.
+        ("Before", "as", [BOOT_SERVICE]),
         ("CollectMode", "s", "inactive-or-failed"),
         ("CPUAccounting", "b", True),
         ("MemoryAccounting", "b", True),
@@ -134,7 +139,7 @@ def busctl_argv(request: dict[str, str], pid: int) -> list[str]:
     argv += [request["scope"], "fail", str(len(items))]
     for name, kind, value in items:
         argv += [name, kind]
-        if kind == "au":
+        if kind in ("as", "au"):
             argv += [str(len(value)), *map(str, value)]
         elif kind == "b":
             argv.append("true" if value else "false")
@@ -164,6 +169,10 @@ class _Writer:
         self.number(len(raw))
         self.data += raw + b"\0"
 
+    def strings(self, values: list[str]) -> None:
+        for value in values:
+            self.string(value)
+
     def signature(self, value: str) -> None:
         self.data += bytes((len(value),)) + value.encode() + b"\0"
 
@@ -175,6 +184,8 @@ class _Writer:
             self.signature(value)
         elif kind == "b":
             self.number(int(value))
+        elif kind == "as":
+            self.array(4, lambda: self.strings(value))
         elif kind == "t":
             self.align(8)
             self.data += struct.pack("<Q", value)
