@@ -25,6 +25,8 @@ kind, host, port, name = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 family = socket.AF_INET6 if ":" in host else socket.AF_INET
 server = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+if family == socket.AF_INET6:
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
 if ":" in host:
     server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 server.bind((host, port))
@@ -34,11 +36,11 @@ print("ready", flush=True)
 while True:
     if kind == "tcp":
         connection, peer = server.accept()
-        connection.sendall(f"{name} {peer[0]}".encode())
+        connection.sendall(f"{name} {peer[0].removeprefix('::ffff:')}".encode())
         connection.close()
     else:
         _data, peer = server.recvfrom(100)
-        server.sendto(f"{name} {peer[0]}".encode(), peer)
+        server.sendto(f"{name} {peer[0].removeprefix('::ffff:')}".encode(), peer)
 """
 CLIENT = r"""
 import socket, sys
@@ -124,8 +126,12 @@ class World:
             + ["peer", "name", "in0", "netns", str(self.outside.process.pid)],
             check=True,
         )
+        # an address that is being looked for on the link for a second makes tests wait
+        for netns in ((), ("nsenter", f"--net={self.outside.netns}")):
+            switches = [f"net.ipv6.conf.{name}.accept_dad=0" for name in ("all", "default", "in0" if netns else "out0")]
+            subprocess.run([*netns, "sysctl", "-qw", *switches], check=True)
         route.apply([("addr_add", "out0", "192.0.2.1/24"), ("link_up", "out0")])
-        route.apply([("addr_add", "out0", "2001:db8::1/64")])
+        subprocess.run(["ip", "address", "add", "2001:db8::1/64", "dev", "out0", "nodad"], check=True)
         self.outside.run("ip", "address", "add", "192.0.2.2/24", "dev", "in0")
         self.outside.run("ip", "address", "add", "2001:db8::2/64", "dev", "in0", "nodad")
         self.outside.run("ip", "link", "set", "in0", "up")

@@ -175,7 +175,9 @@ def _bridge(name: str, one: dict[str, Any], family: _Family) -> Sections:
             leave += [f"! -o {bridge} -j MASQUERADE"]
     into += ["-j DROP"]
     leave += [f"-o {bridge} {dnat} -j MASQUERADE"]
-    guard = [f"-i {bridge} -j RETURN", "-i lo -j RETURN", "-j DROP"]
+    guard = [f"-i {bridge} -j RETURN", "-i lo -j RETURN"]
+    if one["masquerade"] or one["internal"]:  # else answers come to a container's own address
+        guard += ["-j DROP"]
     chains = {"G": guard, "O": out_of, "I": into, "L": leave}
     made = {
         table: [f":{bridge}-{kind} - [0:0]" for kind in kinds]

@@ -226,8 +226,9 @@ def network(table: str, one: dict[str, Any], family: int) -> list[Message]:
     rules: list[tuple[str, tuple[bytes, ...]]] = [
         ("guard", (inside, back)),
         ("guard", (nft.interface(nft.META_IIFNAME, "lo"), back)),  # the host speaking to its own address there
-        ("guard", (drop,)),
     ]
+    if one["masquerade"] or one["internal"]:  # else answers come to a container's own address
+        rules.append(("guard", (drop,)))
     if one["internal"]:
         rules += [("into", (inside, accept)), ("into", (drop,)), ("out_of", (outside, accept)), ("out_of", (drop,))]
     else:
