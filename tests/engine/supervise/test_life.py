@@ -358,3 +358,11 @@ def test_killed_at_any_moment_of_the_start_nothing_half_made_runs_on(box, monkey
         assert cgroups.remove(box.cgroup)
         box.start()
         assert box.state["status"] == "running"
+
+
+def test_what_the_host_could_not_give_is_told_to_who_starts(box):
+    box.prepare("sleep", "1000")
+    box.cgroup["warnings"] = ["the swap limit is not enforced"]
+    box.start()
+    assert box.launched.warnings == ("the swap limit is not enforced",)
+    assert box.state["status"] == "running"

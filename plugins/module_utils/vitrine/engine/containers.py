@@ -209,9 +209,12 @@ class Containers:
         if state:
             request["state"] = state
         try:
-            return launch(request, attach=attach, begun=begun)
+            launched = launch(request, attach=attach, begun=begun)
         except StartFailed as error:
             raise self.engine.system.explained(error) from None
+        for warning in launched.warnings:
+            self.engine.warn(f"container {record.name!r}: {warning}")
+        return launched
 
     # -- stop ---------------------------------------------------------------------------------------------------
 

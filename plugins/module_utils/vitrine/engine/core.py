@@ -28,6 +28,7 @@ class Engine:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.load()
         features.set_without(self.settings.texts("without"))
+        self.warnings: list[str] = []  # what was done otherwise than asked
         self._store: Store | None = None
         self._nouns: dict[str, object] = {}
 
@@ -51,6 +52,11 @@ class Engine:
             self._store.recover()
             self.system.reconcile()
         return self._store
+
+    def warn(self, text: str) -> None:
+        """Say that something was done otherwise than asked."""
+        self.warnings.append(text)
+        self._tell(f"warning: {text}")
 
     @staticmethod
     def _tell(line: str) -> None:

@@ -42,6 +42,7 @@ class Launched(Record):
     """A container that runs. attach_fd: for attach.attach_terminal, the caller's to close; -1 when not attached.
 
     ports: the published ports as lists [host_ip, host_port, container_port, protocol], with the host ports chosen.
+    warnings: what the host could not give the container, though it may do without.
     """
 
     pid: int
@@ -49,6 +50,7 @@ class Launched(Record):
     monitor_pid: int
     attach_fd: int = -1
     ports: tuple[Any, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class Begun:
@@ -118,6 +120,7 @@ class Begun:
             monitor_pid=self.process.pid,
             attach_fd=attach_fd,
             ports=tuple(fields["ports"]),
+            warnings=tuple(fields["warnings"]),
         )
 
 

@@ -99,7 +99,8 @@ class Monitor:
         except Exception as error:  # noqa: BLE001 - whatever it was, the client shall hear of it
             self._give_up(error)
             return 1
-        report.send(wire.STATUS_FD, "started", {name: self._state[name] for name in ("pid", "start_time", "ports")})
+        started = {name: self._state[name] for name in ("pid", "start_time", "ports")}
+        report.send(wire.STATUS_FD, "started", dict(started, warnings=self.run.warnings if self.run is not None else []))
         os.close(wire.STATUS_FD)
         if (self._request["restart"] or {}).get("policy", "no") in ("", "no") and not self._request.get("health"):
             self._request["plan"] = None  # it will not be started again by us

@@ -54,6 +54,7 @@ class Run:
         self.start_time = 0
         self.pidfd = -1
         self.stage = ""
+        self.warnings: list[str] = []  # what the container has to do without
 
     # -- beginning ----------------------------------------------------------------------------------------------------
 
@@ -76,7 +77,7 @@ class Run:
         self.stage = "cgroup"
         if request["cgroup"]:
             self._undo.append(self._remove_cgroup)
-            cgroups.create(request["cgroup"])
+            self.warnings = cgroups.create(request["cgroup"])
         self.stage = "streams"
         stdio = None if request["tty"] else self._open_streams(run_dir)
         self.stage = "process"

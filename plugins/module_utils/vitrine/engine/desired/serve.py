@@ -95,7 +95,11 @@ def answer(request: Request) -> dict[str, Any]:
         root = expand(request.params.get("engine_root") or DEFAULT_ROOT)
         if request.check and not os.path.exists(f"{root}/vitrine.db"):
             return _answer_without_root(request)
-        return _handler(request.module)(_engine(root), request)
+        engine = _engine(root)
+        result = _handler(request.module)(engine, request)
+        if engine.warnings:
+            result["warnings"] = [*result.get("warnings", ()), *engine.warnings]
+        return result
     except VitrineError as error:
         return request.failure(error)
 
