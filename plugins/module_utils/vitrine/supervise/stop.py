@@ -54,9 +54,10 @@ def stop(
 ) -> dict[str, Any]:
     """Stop a container: signum to its init, then after timeout seconds the end of all its processes.
 
-    timeout: 0 kills at once, None or less than 0 waits for ever. Returns the state afterwards ("exited", as recorded
-    by its monitor; exit_code None when there was no monitor). Stopping what does not run changes nothing. A paused container gets
-    the signal when it is thawed, which is now. Raises VitrineError when processes cannot be killed (uninterruptible).
+    timeout: 0 kills at once, None or less than 0 waits for ever. Returns the state afterwards ("exited", as recorded by
+    its monitor; exit_code None when there was no monitor). Stopping what does not run changes nothing. A paused
+    container gets the signal when it is thawed, which is now. Raises VitrineError when processes cannot be killed
+    (uninterruptible).
     """
     known = state.observe(state_path, run_dir)
     if known["status"] in ("created", "exited"):
