@@ -47,6 +47,6 @@ def events(engine: Engine, options: Options, _operands: list[str]) -> int:
         else:
             document = eventlog.as_document(event)
             line = json.dumps(document) if form == "json" else table.fill(document, form)
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
         sys.stdout.flush()
     return 0

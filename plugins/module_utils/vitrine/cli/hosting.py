@@ -28,7 +28,7 @@ COMMANDS = {
             switch("files", "f", help="Write it to a file in this folder rather than to the output"),
             switch("name", "n", help="Call the container by its name in it, not by its id"),
             switch("new", help="Make a new container at each start, and remove it at each stop"),
-            option("restart-policy", value="POLICY", help="As systemd has them: no, on-success, on-failure, always, ..."),
+            option("restart-policy", value="POLICY", help="As systemd has it: no, on-failure, always, ..."),
             option("time", "t", value="SECONDS", help="Seconds to wait before killing the container at a stop"),
         ),
     ),

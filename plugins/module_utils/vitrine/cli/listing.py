@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ..engine import Engine
 
+_KINDS = ("container", "image", "network", "volume")
+
 COMMANDS = {
     "logs": Command(
         "logs", "Show the logs of a container", "logs", "CONTAINER", 1, 1, complete="container",
@@ -35,7 +37,7 @@ COMMANDS = {
     "inspect": Command(
         "inspect", "Show everything known about containers or images, as JSON", "inspect", "NAME [NAME...]", 1, -1,
         (
-            option("type", value="TYPE", choices=("container", "image", "network", "volume"), help="Look for this kind only"),
+            option("type", value="TYPE", choices=_KINDS, help=f"Look for this kind only: {', '.join(_KINDS)}"),
             option("format", "f", value="FORMAT", help="As json, or a text with keys such as {{.State.Status}}"),
             switch("size", "s", help="Show how much containers wrote, too: SizeRw and SizeRootFs"),
         ),

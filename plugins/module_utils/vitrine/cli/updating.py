@@ -33,7 +33,7 @@ COMMANDS = {
 def update(engine: Engine, options: Options, names: list[str]) -> int:
     """vitrine update"""
     no_cpus = options.cpus is not None and not options.cpus.strip("0.")  # as for the others, 0 takes the limit away
-    options.cpus = None if no_cpus else options.cpus
+    options = Options({**vars(options), "cpus": None}) if no_cpus else options
     values: dict[str, Any] = {"nano_cpus": 0} if no_cpus else {}
     values.update({key: value for key, value in limits(options).items() if value is not None})
     if options.restart is not None:

@@ -14,7 +14,7 @@ from . import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from .core import Engine
@@ -60,7 +60,7 @@ class Filter:
             return any(event.id == value or name == value or _begins(event.id, value) for value in values)
         if key == "image" and event.kind == "container":
             image = own.get("image", "")
-            return any(value in (image, image.rpartition(":")[0]) for value in values)
+            return any(value in (image, image.rpartition(":")[0], f"{image}:latest") for value in values)
         if key == "container":  # networks tell whom they were connected to
             whom = own.get("container", "")
             return any(whom == value or _begins(whom, value) for value in values)
@@ -77,12 +77,17 @@ class Reader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._after = 0
+        self._index = journal.identity(engine.store.db.path)[0]
         self._told: dict[str, dict[tuple[int, str], None]] = {}
         self._read: dict[str, tuple[Any, ...]] = {}
 
     def news(self) -> list[Event]:
         """All events that were not given yet."""
         store = self._engine.store
+        index = journal.identity(store.db.path)[0]
+        if index != self._index:  # it was damaged, and made anew by another command: ours is the old file
+            store.close()
+            self._index = journal.identity(store.db.path)[0]
         found = []
         # journals first, and then the index: what moves between the two looks is seen in both rather than in none
         for record in store.containers.list():
@@ -123,23 +128,24 @@ def stream(
     begun = time.time_ns()
     first = since if since is not None else 0 if until is not None else begun
 
-    def chosen() -> Iterator[Event]:
+    def chosen(first: int) -> Iterator[Event]:
         for event in reader.news():
             if event.time_ns >= first and (until is None or event.time_ns <= until) and wanted.passes(event):
                 yield event
 
-    return _stream(engine, chosen, until)
+    return _stream(engine, chosen, first, until)
 
 
-def _stream(engine: Engine, chosen: Any, until: int | None) -> Iterator[Event]:
+def _stream(engine: Engine, chosen: Callable[[int], Iterator[Event]], first: int, until: int | None) -> Iterator[Event]:
     if until is not None and until <= time.time_ns():
-        yield from chosen()
+        yield from chosen(first)
         return
     from .watching import Watch
 
     with Watch(engine.settings.root, journal.FILE) as watch:
         while True:
-            yield from chosen()
+            yield from chosen(first)
+            first = 0  # what comes now comes now, even if somebody put the clock back
             left = None if until is None else (until - time.time_ns()) / 1e9
             if left is not None and left <= 0:
                 return

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .core import Engine
 
 _CHUNK = 1 << 16
+_TOLD = 1000  # characters of a command line in events
 _TICK = 50  # milliseconds between two looks at a process that has no pidfd
 
 
@@ -99,7 +100,7 @@ class _Told:
     def __init__(self, engine: Engine, name: str, argv: Sequence[str]) -> None:
         self._engine = engine
         self._container = engine.containers.record(name).id
-        self._line = " ".join(argv)
+        self._line = " ".join(argv)[:_TOLD]
         self._id = os.urandom(32).hex()
 
     def begins(self) -> None:

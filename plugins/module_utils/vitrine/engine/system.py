@@ -15,6 +15,7 @@ from ..runtime import cgroups
 from ..supervise import restart
 from ..supervise import state as states
 from ..version import VERSION
+from . import events
 from .paths import ATTENDED, COMMITTING, DOOMED, OWNER, REMOVED, SEEN, Paths, remove_folder
 from .spec import ContainerSpec
 
@@ -223,6 +224,8 @@ class System:
         seen = recorded["status"] == observed["status"] and os.listdir(paths.run) == [states.LOCK]
         if recorded["status"] != observed["status"]:
             states.write(paths.state, {key: observed[key] for key in recorded})
+            if observed["status"] == "exited":
+                events.noted(self.engine, paths.id, "die", {"exitCode": "unknown"})
         if not seen:  # else its monitor did all but remove its own lock
             self._clean(paths)
         try:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..runtime import cgroups
 
 TYPE_CHECKING = False
@@ -21,8 +23,16 @@ def stats(engine: Engine, name: str) -> dict[str, Any]:
     """
     record = engine.containers.record(name)
     observed = engine.containers.running(record)
-    received, sent = _traffic(observed["pid"])
+    received, sent = (0, 0) if _on_host(observed["pid"]) else _traffic(observed["pid"])
     return {**cgroups.stats(engine.containers.cgroup(record.id)), "net_rx_bytes": received, "net_tx_bytes": sent}
+
+
+def _on_host(pid: int) -> bool:
+    """Whether a process is in our own network, whose traffic is not the container's."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat("/proc/self/ns/net").st_ino
+    except OSError:
+        return False
 
 
 def _traffic(pid: int) -> tuple[int, int]:
