@@ -27,8 +27,6 @@ server = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.S
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 if family == socket.AF_INET6:
     server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-if ":" in host:
-    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
 server.bind((host, port))
 if kind == "tcp":
     server.listen()
