@@ -119,3 +119,36 @@ def test_messages_are_parsed_only_when_whole(error: str) -> None:
     length, kind, fields, text = found
     assert (length, kind, fields[5]) == (len(data), 3 if error else 2, 7)
     assert (fields.get(4), text) == ((error, TEXT) if error else (None, ""))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "bytes_", "busctl"),
+    [
+        ("t", 2**64 - 1, b"\x01t\0" + bytes(5) + b"\xff" * 8, [str(2**64 - 1)]),
+        ("b", True, b"\x01b\0\0" + struct.pack("<I", 1), ["true"]),
+        ("as", ["ab", "c"], b"\x02as\0" + struct.pack("<I", 14) + string("ab") + b"\0" + string("c"), ["2", "ab", "c"]),
+        ("au", [1, 2], b"\x02au\0" + struct.pack("<III", 8, 1, 2), ["2", "1", "2"]),
+    ],
+)
+def test_values(monkeypatch, kind, value, bytes_, busctl) -> None:
+    """As the D-Bus specification marshals them, each aligned to its own size."""
+    writer = systemd._Writer()
+    writer.variant(kind, value)
+    assert bytes(writer.data) == bytes_
+    monkeypatch.setattr(systemd, "properties", lambda _request, _pid: [("Name", kind, value)])
+    assert systemd.busctl_argv(REQUEST, 1)[-2 - len(busctl) :] == [kind, *busctl, "0"]
+
+
+def test_the_scope_is_unlimited_and_ends_after_the_boot_service() -> None:
+    wanted = {name: value for name, _kind, value in systemd.properties(REQUEST, 1)}
+    assert wanted["TasksMax"] == 2**64 - 1 and wanted["Before"] == ["vitrine-boot.service"] and wanted["Delegate"]
+
+
+def test_no_unit_of_ours_names_the_scope() -> None:
+    """systemd keeps what is named loaded, and makes no new scope of that name while it does."""
+    from vitrine.engine.spec import ContainerSpec
+    from vitrine.engine.units import unit
+
+    templates = Path(__file__).resolve().parents[3] / "roles" / "engine" / "templates"
+    assert ".scope" not in (templates / "vitrine-boot.service.j2").read_text()
+    assert ".scope" not in unit("web", ContainerSpec(image="i"), program=["/bin/true"], folders=["/"])
