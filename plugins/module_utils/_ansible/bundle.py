@@ -274,4 +274,5 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.terminal  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.upstreams  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.wire  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.witness  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.version  # noqa: F401

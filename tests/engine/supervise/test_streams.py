@@ -14,12 +14,13 @@ import signal
 import struct
 import subprocess
 import termios
+import threading
 import time
 
 import pytest
 
 from vitrine.linux import process
-from vitrine.supervise import attach, launch, restart, state, stop, wire
+from vitrine.supervise import attach, launch, restart, state, stop, wire, witness
 
 from .conftest import until
 
@@ -308,20 +309,64 @@ def test_the_container_waits_for_a_monitor_when_its_pipe_is_full(box):
     assert box.output() == b"".join(b"%d\n" % n for n in range(1, 200001))
 
 
+def collected(box):
+    """What the host's init does for a container whose monitor died; here that may be this very process."""
+
+    def collect():
+        try:
+            os.waitpid(box.launched.pid, 0)
+        except ChildProcessError:
+            pass
+
+    thread = threading.Thread(target=collect)
+    thread.start()
+    return thread
+
+
 def test_an_end_that_nobody_saw_is_unknown(box):
     box.sh("sleep 0.3; exit 0")
     kill_monitor(box)
     assert box.state["status"] == "running"
+    collected(box).join()
+    until(lambda: box.state["status"] == "exited")
     known = stop.wait(box.state_path, box.run_dir, 10)
     assert (known["status"], known["exit_code"], known["monitored"]) == ("exited", None, False)
     assert "nobody saw" in known["error"]
 
 
-def test_a_container_without_monitor_can_be_stopped(box):
-    box.sh("trap 'exit 0' TERM; while :; do sleep 0.05; done")
+def kernel_tells():
+    """Whether it keeps a wait status for the holders of a pidfd (Linux 6.15)."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(3)
+    pidfd = os.pidfd_open(pid)
+    os.waitpid(pid, 0)
+    try:
+        return witness.code_of(witness.status_of_other(pidfd, 0)) == 3
+    finally:
+        os.close(pidfd)
+
+
+@pytest.mark.parametrize("exit_code", [0, 7])
+def test_who_waits_sees_the_end_when_the_monitor_does_not(box, exit_code):
+    box.sh(f"sleep 0.5; exit {exit_code}")
+    seen = []
+    waiting = threading.Thread(target=lambda: seen.append(stop.wait(box.state_path, box.run_dir, 10)))
+    waiting.start()
     kill_monitor(box)
+    collected(box)
+    waiting.join()
+    wanted = exit_code if kernel_tells() else None
+    assert (seen[0]["status"], seen[0]["exit_code"]) == ("exited", wanted)
+    assert box.state["exit_code"] == wanted  # and it was recorded
+
+
+def test_a_container_without_monitor_can_be_stopped(box):
+    box.sh("trap 'exit 9' TERM; while :; do sleep 0.05; done")
+    kill_monitor(box)
+    collected(box)
     known = box.stop(timeout=5)
-    assert (known["status"], known["exit_code"]) == ("exited", None)
+    assert (known["status"], known["exit_code"]) == ("exited", 9 if kernel_tells() else None)
 
 
 def test_what_ended_or_is_monitored_is_not_adopted(box):

@@ -35,7 +35,7 @@ class JournalLog(LineLog):
     """options: "fields", a dict of what every entry carries; "socket", where it is not the usual one."""
 
     def __init__(self, options: dict[str, Any], *, adopting: bool = False) -> None:
-        super().__init__(None, None)  # type: ignore[arg-type] - there is no file
+        super().__init__(None, None)  # type: ignore[arg-type]
         self._path = options.get("socket") or SOCKET
         self._fields = b"".join([_field(name, value) for name, value in options["fields"].items()])
         self._dropped = 0

@@ -100,7 +100,8 @@ class Monitor:
             self._give_up(error)
             return 1
         started = {name: self._state[name] for name in ("pid", "start_time", "ports")}
-        report.send(wire.STATUS_FD, "started", dict(started, warnings=self.run.warnings if self.run is not None else []))
+        started["warnings"] = self.run.warnings if self.run is not None else []
+        report.send(wire.STATUS_FD, "started", started)
         os.close(wire.STATUS_FD)
         if (self._request["restart"] or {}).get("policy", "no") in ("", "no") and not self._request.get("health"):
             self._request["plan"] = None  # it will not be started again by us
@@ -148,9 +149,7 @@ class Monitor:
             self._shield.raise_()
         self._bring_nursery()
         self._began_ns = time.monotonic_ns()
-        self._state.update(
-            started_at=clock.now(), finished_at="", exit_code=0, oom_killed=False, oom_kills=0
-        )
+        self._state.update(started_at=clock.now(), finished_at="", exit_code=0, oom_killed=False, oom_kills=0)
         self.happened("start")
         self._runs(run)
 

@@ -12,8 +12,6 @@ import _signal
 import errno
 import fcntl
 import os
-import struct
-import time
 
 from ..errors import Conflict, VitrineError
 from ..linux import process
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 _LOOK_MS = 500
-_PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes), linux/pidfd.h
-_PIDFD_INFO_EXIT = 1 << 3
-_PATIENCE = 5.0  # seconds that the host's init may take to wait for a process that it inherited
 
 
 class Run:
@@ -228,7 +223,9 @@ class Run:
             except ChildProcessError:
                 pass
         elif self.pidfd >= 0:
-            status = status_of_other(self.pidfd)
+            from . import witness
+
+            return witness.code_of(witness.status_of_other(self.pidfd))
         if status is None:
             return None
         return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
@@ -302,28 +299,3 @@ class Run:
         if not cgroups.remove(plan, 0.2):
             cgroups.kill(plan)
             cgroups.remove(plan)
-
-
-def status_of_other(pidfd: int) -> int | None:
-    """Return the wait status of a process that is not our child and has ended; None where the kernel does not tell.
-
-    Linux 6.15 keeps it for the holders of a pidfd that was opened before the process was waited for (PIDFD_GET_INFO);
-    whoever has to wait for it, the host's init, does so at any moment now.
-    """
-    end = time.monotonic() + _PATIENCE
-    pause = 0.001
-    while True:
-        info = bytearray(struct.pack("=QQ11Ii", _PIDFD_INFO_EXIT, 0, *[0] * 12))
-        try:
-            fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info, True)
-        except OSError as error:
-            if error.errno != errno.ESRCH:
-                return None
-        else:
-            mask, *_rest, status = struct.unpack("=QQ11Ii", info)
-            if mask & _PIDFD_INFO_EXIT:
-                return int(status)
-        if time.monotonic() > end:
-            return None
-        time.sleep(pause)
-        pause = min(pause * 2, 0.1)

@@ -16,6 +16,7 @@ from ..errors import Conflict, VitrineError
 from ..linux import process
 from ..runtime import cgroups
 from . import state, wire
+from .witness import Witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ def stop(
 ) -> dict[str, Any]:
     """Stop a container: signum to its init, then after timeout seconds the end of all its processes.
 
-    timeout: 0 kills at once, None or less than 0 waits for ever. Returns the state afterwards ("exited", as recorded by
-    its monitor; exit_code None when there was no monitor). Stopping what does not run changes nothing. A paused
-    container gets the signal when it is thawed, which is now. Raises VitrineError when processes cannot be killed
-    (uninterruptible).
+    timeout: 0 kills at once, None or less than 0 waits for ever. Returns the state afterwards ("exited";
+    exit_code None where there was no monitor, and the kernel tells nobody else). Stopping what does not run changes
+    nothing. A paused container gets the signal when it is thawed, which is now. Raises VitrineError when processes
+    cannot be killed (uninterruptible).
     """
     known = state.observe(state_path, run_dir)
     if known["status"] in ("created", "exited"):
@@ -65,17 +66,20 @@ def stop(
     if timeout is not None and timeout < 0:
         timeout = None
     sock = _waiter(run_dir)
+    witness = Witness()
     try:
         request_stop(run_dir)
         known = state.observe(state_path, run_dir)
+        witness.look(known)
         if known["status"] in ("running", "paused"):
             _end_init(known, cgroup, signum, timeout)
             state.set_flag(run_dir, state.PAUSED, False)
         _await_record(sock, run_dir)
+        return witness.testify(state.observe(state_path, run_dir), state_path, run_dir)
     finally:
+        witness.close()
         if sock is not None:
             sock.close()
-    return state.observe(state_path, run_dir)
 
 
 def wait(state_path: str, run_dir: str, timeout: float | None = None) -> dict[str, Any]:
@@ -83,13 +87,21 @@ def wait(state_path: str, run_dir: str, timeout: float | None = None) -> dict[st
 
     timeout: seconds, after which the state is returned as it is then; None waits for ever.
     """
-    end = None if timeout is None else time.monotonic() + timeout
+    witness = Witness()
+    try:
+        return _wait(state_path, run_dir, None if timeout is None else time.monotonic() + timeout, witness)
+    finally:
+        witness.close()
+
+
+def _wait(state_path: str, run_dir: str, end: float | None, witness: Witness) -> dict[str, Any]:
     while True:
         sock = _waiter(run_dir)
         known = state.observe(state_path, run_dir)
+        witness.look(known)
         try:
             if known["status"] in ("created", "exited"):
-                return known
+                return witness.testify(known, state_path, run_dir)
             if sock is not None:
                 code = _await_exit(sock, end)
                 known = state.observe(state_path, run_dir)
