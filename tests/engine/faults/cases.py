@@ -26,6 +26,10 @@ def status(host: Host, name: str = "it") -> str:
     return inspect(host, name).get("State", {}).get("Status", "")
 
 
+def networks(host: Host) -> dict:
+    return inspect(host, "it")["NetworkSettings"]["Networks"]
+
+
 def ended(host: Host) -> bool:
     """It ran and came to its end, which may be a moment from now."""
     return until(lambda: status(host) in ("exited", ""), 10) and status(host) == "exited"
@@ -64,6 +68,7 @@ class Case:
         self.stdin = stdin
 
 
+ON_BRIDGE = ("run", "-d", "--name", "it", "busybox", "sleep", "1000")
 WRITE = ("exec", "it", "sh", "-c", "echo x > /file")
 CREATE = ("create", "--name", "it", "--network", "none", "busybox", "sleep", "1000")
 
@@ -130,6 +135,38 @@ CASES = {
         prepare=(SLEEP, WRITE, ("commit", "it", "committed"), ("rm", "-f", "it")),
         undo=(("rm", "-f", "it"), ("rmi", "committed")),
         again="no such image",
+    ),
+    "volume create": Case(
+        ("volume", "create", "data"), lambda host: host.try_("volume", "inspect", "data").code == 0,
+        undo=(("volume", "rm", "data"),), again="exists",
+    ),
+    "volume rm": Case(
+        ("volume", "rm", "data"),
+        lambda host: host.try_("volume", "inspect", "data").code != 0
+        and not os.path.exists(host.root / "volumes" / "data"),
+        prepare=(("volume", "create", "data"),), undo=(("volume", "rm", "data"),), again="no such volume",
+    ),
+    "prune": Case(
+        ("container", "prune", "--force", "--filter", "label=prune"), gone,
+        prepare=(("create", "--name", "it", "--label", "prune", "busybox", "x"),),
+    ),
+    "network create": Case(
+        ("network", "create", "net"), lambda host: host.try_("network", "inspect", "net").code == 0,
+        undo=(("network", "rm", "net"),), again="exists",
+    ),
+    "network rm": Case(
+        ("network", "rm", "net"), lambda host: host.try_("network", "inspect", "net").code != 0,
+        prepare=(("network", "create", "net"),), undo=(("network", "rm", "net"),), again="not found",
+    ),
+    "connect": Case(
+        ("network", "connect", "net", "it"), lambda host: "net" in networks(host),
+        prepare=(("network", "create", "net"), ON_BRIDGE), undo=(("rm", "-f", "it"), ("network", "rm", "net")),
+        again="already",
+    ),
+    "disconnect": Case(
+        ("network", "disconnect", "net", "it"), lambda host: "net" not in networks(host),
+        prepare=(("network", "create", "net"), ON_BRIDGE, ("network", "connect", "net", "it")),
+        undo=(("rm", "-f", "it"), ("network", "rm", "net")), again="is not",
     ),
     "update": Case(
         ("update", "--memory", "64m", "it"),

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace"),
 ]
 ALL = os.environ.get("VITRINE_FAULTS") == "all"
-POINTS = 12
+POINTS = 5
 
 
 def names(store: Store) -> set[str]:

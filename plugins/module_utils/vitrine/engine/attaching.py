@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from .. import lightjson as json
-from ..errors import Conflict, HostError
+from ..errors import Conflict, HostError, VitrineError
 from ..linux import process
 from ..linux.fs import write_atomic
 from ..network import names
@@ -49,13 +49,17 @@ def connect(engine: Engine, network: str, container: str, options: dict[str, Any
         mode = spec.network_mode if wanted else target["name"]
         changed = spec.replace(network_mode=mode, networks={**wanted, target["name"]: options})
         observed = engine.containers.observe(record.id)
+        runs = observed["status"] in ("running", "paused")
         try:
-            if observed["status"] in ("running", "paused"):
+            if runs:
+                _take_back(engine, record, spec, target, observed)  # what a command wired that was killed then
                 _wire(engine, record, changed, target, options, observed)
             elif options.get("ipv4_address") or options.get("ipv6_address"):
                 endpoints.reserve(engine, record.id, [(target, options)])
             _record(engine, record, changed, target, "connect")
         except BaseException:
+            if runs:
+                _try_to_take_back(engine, record, spec, target, observed)
             engine.store.leases.release(record.id, target["name"])
             raise
 
@@ -145,6 +149,23 @@ def _unwire(engine: Engine, record: Any, spec: ContainerSpec, target: dict[str, 
     _tell(engine, record, spec, before, after)
     gone = {**before, "endpoints": [one for one in before["endpoints"] if one["network"] == target["name"]]}
     links.teardown_if_idle(gone, lambda: engine.system.run_folders(), lock_path)
+
+
+def _take_back(
+    engine: Engine, record: Any, spec: ContainerSpec, target: dict[str, Any], observed: dict[str, Any]
+) -> None:
+    """Unwire a container from a network that its record does not put it on. spec: the recorded one."""
+    if any(one["network"] == target["name"] for one in _plan(engine, record, observed)["endpoints"]):
+        _unwire(engine, record, spec, target, observed)
+
+
+def _try_to_take_back(
+    engine: Engine, record: Any, spec: ContainerSpec, target: dict[str, Any], observed: dict[str, Any]
+) -> None:
+    try:
+        _take_back(engine, record, spec, target, observed)
+    except (VitrineError, OSError):
+        pass  # the next connect does it first
 
 
 def _plan(engine: Engine, record: Any, observed: dict[str, Any]) -> dict[str, Any]:
