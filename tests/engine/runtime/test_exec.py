@@ -36,6 +36,14 @@ def test_it_shares_everything_but_its_parent(execute):
     assert "Seccomp:\t2" in output
 
 
+def test_it_makes_no_device_nodes_where_the_container_may_not(spec, run):
+    made = spec("cat")
+    process = {**made["process"], "args": ["grep", "CapEff", "/proc/self/status"]}
+    bounded = {name: [word for word in words if word != "CAP_MKNOD"] for name, words in process["capabilities"].items()}
+    result = run({**made, "process": {**made["process"], "capabilities": bounded}}, exec=process)
+    assert result["exec_output"] == "CapEff:\t00000000a00425fb\n", result
+
+
 def test_status_user_and_directory(execute):
     result = execute("sh", "-c", "id -u; pwd; exit 7", user="bob", cwd="/tmp")
     assert (result["exec_output"], result["exec_status"]) == ("1000\n/tmp\n", 7)

@@ -69,6 +69,7 @@ def plan(
         start_time=observed["start_time"],
         cgroup=engine.containers.cgroup(record.id),
         spec=spec,
+        privileged=privileged,
         seccomp_cache=f"{engine.settings.run_root}/cache",
     )
 

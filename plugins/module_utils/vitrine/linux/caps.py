@@ -33,6 +33,12 @@ def get() -> tuple[int, int, int]:
     return low_e | high_e << 32, low_p | high_p << 32, low_i | high_i << 32
 
 
+def bounding_of(pid: int) -> int:
+    """The bounding set of a process. Raises OSError when there is none (proc_pid_status(5))."""
+    with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+        return int(file.read(16384).partition(b"\nCapBnd:")[2].split(b"\n", 1)[0], 16)
+
+
 def set_masks(effective: int, permitted: int, inheritable: int = 0) -> None:
     """Raises OSError(EPERM) for a bit that is not permitted now."""
     words = []

@@ -71,6 +71,12 @@ def read_identity(root_fd: int, process: dict[str, Any]) -> tuple[int, int, list
     return users.resolve(process["user"], process["groups"], passwd, group)
 
 
+def refuse_nodes(process: dict[str, Any]) -> None:
+    """Leave the process (of a plan) without the right to make device nodes, where nobody confines what they lead to."""
+    bit = 1 << caps.NUMBERS["CAP_MKNOD"]
+    process["caps"] = {name: bits & ~bit for name, bits in process["caps"].items()}
+
+
 def set_oom_score_adj(value: int | None) -> None:
     """Before the root is left: writes the host's /proc/self."""
     if value is None:

@@ -30,12 +30,14 @@ def compile_exec(
     start_time: int | None = None,
     cgroup: dict[str, Any] | None = None,
     spec: dict[str, Any] | None = None,
+    privileged: bool = False,
     seccomp_cache: str | None = None,
 ) -> dict[str, Any]:
     """Compile the plan of a process in a running container.
 
     process_: an OCI process; pid, start_time: the container's first process; cgroup: its cgroup plan; spec: its OCI
-    spec, whose seccomp settings apply. Raises InvalidInput.
+    spec, whose seccomp settings apply. privileged: it may make device nodes even if the container may not. Raises
+    InvalidInput.
     """
     from .plan import compile_process
 
@@ -46,6 +48,7 @@ def compile_exec(
         "start_time": process.start_time(pid) if start_time is None else start_time,
         "cgroup": cgroup,
         "without": sorted(features.without()),
+        "confine_devices": int(not privileged),
         "process": plan,
     }
 

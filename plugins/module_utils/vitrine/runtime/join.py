@@ -9,7 +9,7 @@ import errno
 import os
 
 from ..errors import Conflict
-from ..linux import clone, features, namespaces, prctl, process
+from ..linux import caps, clone, features, namespaces, prctl, process
 from . import become, cgroups, console, entry, seal, wire
 from .exec import SOCKET_FD
 
@@ -80,6 +80,8 @@ class Join:
             raise
         if not process.alive(pid, plan["start_time"]):
             raise Conflict("the container is not running", hint="start it first", value=pid)
+        if plan["confine_devices"] and not caps.bounding_of(pid) >> caps.NUMBERS["CAP_MKNOD"] & 1:
+            become.refuse_nodes(process_)  # the container was not given it, perhaps for want of a device cgroup
         self.doing("user", process_["user"])
         identity = become.read_identity(root_fd, process_)
         if process_["tty"]:

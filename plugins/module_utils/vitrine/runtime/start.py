@@ -9,8 +9,8 @@ import errno
 import os
 
 from ..errors import StartFailed
-from ..linux import caps, clone, features, namespaces, process
-from . import cgroups, init, wire
+from ..linux import clone, features, namespaces, process
+from . import become, cgroups, init, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def _open_joined(plan: dict[str, Any]) -> list[int]:
 def _confine_devices(plan: dict[str, Any]) -> None:
     """Where nobody can confine devices, a container must not be able to make nodes for them."""
     if plan["cgroup"] and plan["cgroup"]["devices"] == "none" and plan["confine_devices"]:
-        bit = 1 << caps.NUMBERS["CAP_MKNOD"]
-        plan["process"]["caps"] = {name: bits & ~bit for name, bits in plan["process"]["caps"].items()}
+        become.refuse_nodes(plan["process"])
 
 
 def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProcess:

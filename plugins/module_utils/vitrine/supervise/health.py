@@ -110,6 +110,7 @@ class Health:
             "pid": run.pid,
             "start_time": run.start_time,
             "without": plan["without"],
+            "confine_devices": 1,
             "cgroup": self._request["cgroup"],
             "process": {
                 **plan["process"], "argv": self._options["argv"], "tty": 0, "console_size": None, "init": 0
