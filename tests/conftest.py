@@ -42,7 +42,7 @@ def settings(tmp_path: Path) -> Settings:
 def kernel_objects() -> dict[str, set[str]]:
     """Everything of ours that the kernel holds at this moment, by kind."""
     mounts = {line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if "vitrine" in line}
-    links = {name for _index, name in socket.if_nameindex() if name.startswith(("vitrine", "vt"))}
+    links = {name for _index, name in socket.if_nameindex() if name.startswith(("vitrine", "vnet", "vt"))}
     cgroups = {
         os.path.join(folder, name)
         for folder, names, _files in os.walk("/sys/fs/cgroup")
