@@ -22,6 +22,7 @@ from support.base_image import base_image  # noqa: E402
 from support.registry import Registry  # noqa: E402
 from vitrine.store import Store  # noqa: E402
 
+from . import many  # noqa: E402
 from .cases import CASES, Case, make_large_image  # noqa: E402
 from .engines import Docker, EngineUnderTest, Podman, Vitrine, version  # noqa: E402
 from .tasks import Tasks  # noqa: E402
@@ -71,7 +72,7 @@ def table(results: Results, units: dict[str, str], goals: dict[str, dict[str, fl
         cells = [f"{engine} {median:.3f} {unit}" for engine, median in medians.items()]
         lines.append(f"{name}: " + ", ".join(cells))
         for engine, goal in {**dict.fromkeys(medians, 0.0), **goals.get(name, {})}.items():
-            if engine != "vitrine" and engine in medians and "vitrine" in medians:
+            if engine != "vitrine" and medians.get(engine) and "vitrine" in medians:
                 ratio = medians["vitrine"] / medians[engine]
                 aim = f" (aim: {goal:g})" if goal else ""
                 lines.append(f"    {ratio:.2f} x {engine}{aim}")
@@ -91,14 +92,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="rounds for each case (7)")
     parser.add_argument("--only", default="", help="only the cases whose names contain this")
+    parser.add_argument("--own", action="store_true", help="measure this engine only")
     parser.add_argument("--no-tasks", action="store_true", help="leave the Ansible tasks out")
     parser.add_argument("--json", metavar="FILE", help="write all measurements there")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="vitrine-bench-"))
     vitrine = Vitrine(folder)
     engines: list[EngineUnderTest] = [vitrine]
-    engines += [Docker(folder)] if shutil.which("dockerd") else []
-    engines += [Podman(folder)] if shutil.which("podman") else []
+    engines += [Docker(folder)] if shutil.which("dockerd") and not options.own else []
+    engines += [Podman(folder)] if shutil.which("podman") and not options.own else []
     (folder / "registry").mkdir()
     registry = Registry(folder / "registry")
     base, large = f"{registry.host}/base:1", f"{registry.host}/large:1"
@@ -121,13 +123,14 @@ def main() -> int:
         for engine in engines[1:]:
             engine.pull(base)
             engine.pull(large)
-        for kind in CASES:
+        for kind in (*CASES, *many.CASES):
             case = kind(base, large, folder)
             if options.only not in case.name:
                 continue
             say(case.name)
             units[case.name], goals[case.name] = case.unit, case.goals
-            results[case.name] = measure_case(case, engines, options.rounds if case.unit == "s" else 1)
+            asked = [engine for engine in engines if case.only in ("", engine.name)]
+            results[case.name] = measure_case(case, asked, options.rounds if case.unit == "s" else 1)
         if not options.no_tasks:
             say("Ansible tasks")
             by_name = {engine.name: engine for engine in engines}

@@ -11,9 +11,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from .engines import EngineUnderTest, Vitrine, keepers_of, pss_of, run
+from .engines import EngineUnderTest, Vitrine, keepers_of, pss_of, run, switches_of
 
-IDLE = 5  # containers whose keepers are weighed
+IDLE, MANY_IDLE = 5, 20  # containers whose keepers are weighed
+WATCHED = 60  # seconds that keepers are watched
 DOCKERFILE = """\
 # Memcached
 FROM {base}
@@ -37,9 +38,13 @@ def timed(argv: list[str]) -> float:
 
 
 class Case:
-    """One piece of work. unit: of what measure returns. goals: engine -> the ratio to it that is aimed at."""
+    """One piece of work. unit: of what measure returns. goals: engine -> the ratio to it that is aimed at.
+
+    only: the name of the one engine that it is for.
+    """
 
     name = ""
+    only = ""
     unit = "s"
     goals: dict[str, float] = {}
 
@@ -146,22 +151,60 @@ class BuildWarm(Case):
         return timed(self.argv[engine.name])
 
 
-class IdleMemory(Case):
-    name = "memory beside an idle container"
-    unit = "MiB"
-    goals = {"docker": 0.7}
+class Idle(Case):
+    """Something about what stays beside containers in which nothing happens, for each of them."""
+
+    number = IDLE
 
     def measure(self, engine: EngineUnderTest) -> float:
-        names = [f"idle{number}" for number in range(IDLE)]
+        names = [f"idle{number}" for number in range(self.number)]
         for name in names:
             run(engine.run_argv("-d", "--name", name, self.base, "sleep", "3600"))
-        time.sleep(0.5)
-        total = sum(map(pss_of, keepers_of(engine)))
+        time.sleep(2)
+        total = self.look(keepers_of(engine))
         engine("rm", "-f", *names)
-        return total / IDLE / 2**20
+        return total / self.number
+
+    def look(self, pids: set[int]) -> float:
+        raise NotImplementedError
 
 
-CASES = (RunOnBridge, RunOnBridgeBusy, RunWithoutNetwork, Exec, Pull, Commit, BuildWarm, IdleMemory)
+class IdleMemory(Idle):
+    name = f"memory beside an idle container, of {IDLE}"
+    unit = "MiB"
+    goals = {"docker": 0.6}
+
+    def look(self, pids: set[int]) -> float:
+        return sum(map(pss_of, pids)) / 2**20
+
+
+class IdleMemoryOfMany(IdleMemory):
+    name = f"memory beside an idle container, of {MANY_IDLE}"
+    number = MANY_IDLE
+
+
+class WakeUps(Idle):
+    name = f"context switches beside an idle container in {WATCHED} s"
+    unit = "switches"
+
+    def look(self, pids: set[int]) -> float:
+        before = sum(map(switches_of, pids))
+        time.sleep(WATCHED)
+        return sum(map(switches_of, pids)) - before
+
+
+CASES = (
+    RunOnBridge,
+    RunOnBridgeBusy,
+    RunWithoutNetwork,
+    Exec,
+    Pull,
+    Commit,
+    BuildWarm,
+    IdleMemory,
+    IdleMemoryOfMany,
+    WakeUps,
+)
 
 
 def make_large_image(engine: Vitrine, base: str, name: str, folder: Path) -> None:

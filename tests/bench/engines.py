@@ -31,6 +31,16 @@ def pss_of(pid: int) -> int:
     return 0
 
 
+def switches_of(pid: int) -> int:
+    """How often a process and its threads were put on a processor, of their own will or not."""
+    total = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        for line in status.read_text().splitlines():
+            if "ctxt_switches:" in line:
+                total += int(line.split()[1])
+    return total
+
+
 def keepers_of(engine: EngineUnderTest) -> set[int]:
     """Pids of the processes that stay beside this engine's containers: by their names (comm, so at most 15 bytes), and
     because their command lines or open files lie in the engine's folder."""
@@ -87,7 +97,7 @@ class Vitrine(EngineUnderTest):
     """This engine, from the checkout."""
 
     name = "vitrine"
-    keepers = ("vitrine-monitor",)
+    keepers = ("vitrine-monitor", "vitrine-nursery")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
