@@ -88,6 +88,20 @@ def test_names_are_a_networks_own(host):
     assert reached(host, "one", "both")
 
 
+def test_a_container_may_come_to_names_late_and_leave_them_again(host):
+    start(host, "one")
+    start(host, "late", network="bridge")
+    assert not reached(host, "late", "one")
+    host("network", "connect", "front", "late")
+    assert reached(host, "late", "one") and reached(host, "one", "late")
+    os.kill(monitor(host, "late"), signal.SIGKILL)
+    host("ps")
+    assert reached(host, "late", "one") and reached(host, "one", "late")
+    host("network", "disconnect", "front", "late")
+    assert not reached(host, "late", "one") and not reached(host, "one", "late")
+    assert "127.0.0.11" in host("exec", "late", "cat", "/etc/resolv.conf")
+
+
 def test_who_comes_goes_and_is_renamed_is_known_at_once(host):
     start(host, "asks")
     start(host, "one", "--network-alias", "both")

@@ -88,6 +88,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.events  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.execs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.exports  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.filtering  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.flagged  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.engine.images  # noqa: F401

@@ -210,12 +210,7 @@ def _tell(engine: Engine, record: Any, spec: ContainerSpec, before: dict[str, An
     """Write what others read: the plan that a restart goes by, the names, the container's own addresses."""
     paths = Paths(engine, record.id)
     write_atomic(paths.network, json.dumps(after).encode(), durable=False)
-    scope = endpoints.scope(engine, spec, after)
-    if scope:
-        names.write_scope(paths.run, scope)
-        names.publish(engine.settings.run_root, scope)
-    else:
-        names.withdraw(engine.settings.run_root, record.id)
+    _tell_names(engine, paths, spec, after)
     own = [
         [one[key] for one in plan["endpoints"] for key in ("address", "address6") if one[key]]
         for plan in (before, after)
@@ -233,6 +228,26 @@ def _tell(engine: Engine, record: Any, spec: ContainerSpec, before: dict[str, An
             file.truncate()
     except FileNotFoundError:
         pass
+
+
+def _tell_names(engine: Engine, paths: Paths, spec: ContainerSpec, after: dict[str, Any]) -> None:
+    """Let the container and the others find each other by name, or no longer."""
+    known = names.read_scope(paths.run)
+    scope = endpoints.scope(engine, spec, after)
+    if scope is None and known is None:
+        return
+    if scope is None:  # its resolver stays, as its resolv.conf does, and passes questions on
+        internal = bool(after["endpoints"]) and all(one["internal"] for one in after["endpoints"])
+        scope = {**known, "networks": [], "internal": internal}  # type: ignore[dict-item]
+    names.write_scope(paths.run, scope)
+    names.publish(engine.settings.run_root, scope)
+    if known is None:
+        from ..supervise import stop
+        from . import starting
+
+        stop.ask_for_names(paths.run)
+        _hosts, resolv = starting.own_files(engine, spec, scope["hostname"], after)
+        starting.write_in_place(paths.file("resolv.conf"), resolv)
 
 
 def _record(engine: Engine, record: Any, spec: ContainerSpec, target: dict[str, Any], action: str) -> None:

@@ -214,6 +214,10 @@ class Containers:
             raise self.engine.system.explained(error) from None
         for warning in launched.warnings:
             self.engine.warn(f"container {record.name!r}: {warning}")
+        if launched.ports:
+            from . import filtering
+
+            filtering.warn(self.engine, request["network"])
         return launched
 
     # -- stop ---------------------------------------------------------------------------------------------------

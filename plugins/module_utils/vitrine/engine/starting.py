@@ -76,7 +76,7 @@ def _host_resolv_conf() -> str:
     return ""
 
 
-def _write_in_place(path: str, text: str) -> None:
+def write_in_place(path: str, text: str) -> None:
     """Keep the inode: a running container has it bind-mounted."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), "w", encoding="utf-8") as file:
         os.fchmod(file.fileno(), 0o644)  # whatever the caller's umask is, every user of the container reads it
@@ -96,10 +96,10 @@ def _network_files(
                 _host_resolv_conf(), spec.dns_servers, spec.dns_search_domains, spec.dns_opts, keep_loopback=True
             )
         else:
-            hosts, resolv = _own_files(engine, spec, hostname, plan)
-        _write_in_place(paths.file("hosts"), hosts)
-        _write_in_place(paths.file("resolv.conf"), resolv)
-    _write_in_place(paths.file("hostname"), hostname + "\n")
+            hosts, resolv = own_files(engine, spec, hostname, plan)
+        write_in_place(paths.file("hosts"), hosts)
+        write_in_place(paths.file("resolv.conf"), resolv)
+    write_in_place(paths.file("hostname"), hostname + "\n")
     return {
         "/etc/hosts": owner.file("hosts"),
         "/etc/resolv.conf": owner.file("resolv.conf"),
@@ -107,7 +107,7 @@ def _network_files(
     }
 
 
-def _own_files(engine: Engine, spec: ContainerSpec, hostname: str, plan: dict[str, Any] | None) -> tuple[str, str]:
+def own_files(engine: Engine, spec: ContainerSpec, hostname: str, plan: dict[str, Any] | None) -> tuple[str, str]:
     """The texts of hosts and resolv.conf of a container with a network namespace of its own."""
     endpoints = plan["endpoints"] if plan else []
     outward = network_plan.primary(plan) if plan else None

@@ -347,10 +347,11 @@ class System:
     def check(self, *, repair: bool = False) -> dict[str, Any]:
         """{"host": [Finding], "store": [what is wrong, in words], "reconciled": [what was put right, in words]}."""
         from .. import host
+        from . import filtering
 
         mended = self._mend() if repair else []
         return {
-            "host": host.check(self.engine.settings.root),
+            "host": host.check(self.engine.settings.root) + filtering.findings(self.engine),
             "reconciled": mended + self.reconcile(),
             "store": self.engine.store.verify(repair=repair),
         }
@@ -398,6 +399,8 @@ class System:
 
     def info(self) -> dict[str, Any]:
         """What this engine and host have, in the words of docker's info."""
+        from . import filtering
+
         uname = os.uname()
         rows = self.engine.containers.all(everything=True)
         states_seen = [observed["status"] for _record, _spec, observed in rows]
@@ -421,6 +424,7 @@ class System:
             "VitrineRootDir": self.engine.settings.root,
             "RunRoot": self.engine.settings.run_root,
             "ServerVersion": VERSION,
+            "Warnings": filtering.told(self.engine),
         }
 
 

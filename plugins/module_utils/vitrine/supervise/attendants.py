@@ -58,6 +58,20 @@ class Attendants:
                 self._failed(error)
         self._each(lambda one: one.begin(run))
 
+    def name(self, run: Run) -> bool:
+        """Answer names from now on: the container was put on its first network that has them. False: it does so."""
+        from ..network import names as scopes
+
+        scope = None if self._request.get("names") else scopes.read_scope(self._request["run_dir"])
+        if scope is None or self._all is None:
+            return False
+        from . import names
+
+        self._request["names"] = scope
+        self._all.append(names.Names(self._request, self._guarded, self._monitor))
+        self._each(lambda one: one.begin(run) if isinstance(one, names.Names) else None)
+        return True
+
     def end(self) -> None:
         self._each(lambda one: one.end())
 

@@ -285,7 +285,7 @@ class Clients:
         elif kind == wire.STDIN:
             if client.stdin:
                 self._on_packet(packet)
-        elif kind in (wire.RESIZE, wire.SIGNAL, wire.STOP) and client.greeted:
+        elif kind in (wire.RESIZE, wire.SIGNAL, wire.STOP, wire.NAMED) and client.greeted:
             self._on_packet(packet)
 
 

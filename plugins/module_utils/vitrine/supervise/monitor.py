@@ -278,6 +278,8 @@ class Monitor:
                 run.input.end()
         elif kind == wire.SIGNAL and len(packet) == 2:
             run.signal(packet[1])
+        elif kind == wire.NAMED and self._attendants.name(run):
+            self._place.save()
 
     # -- what attendants may ask --------------------------------------------------------------------------------------
 

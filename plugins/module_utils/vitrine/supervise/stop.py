@@ -39,15 +39,29 @@ def signal(known: dict[str, Any], number: int) -> None:
 def request_stop(run_dir: str) -> None:
     """Let no restart policy bring the container back: set the flag, and end a pause before a restart."""
     state.set_flag(run_dir, state.STOP_REQUESTED, True)
+    _tell(run_dir, wire.STOP)
+
+
+def ask_for_names(run_dir: str) -> None:
+    """Let a running container's monitor answer names from now on, by the scope in its folder (network/names.py)."""
+    _tell(run_dir, wire.NAMED)
+
+
+def _tell(run_dir: str, kind: int) -> None:
+    """Send a container's monitor a packet without content, and wait until it has been heeded or the monitor leaves."""
     sock = wire.connect(run_dir)
-    if sock is not None:
-        try:
-            sock.send(wire.hello())
-            sock.send(bytes((wire.STOP,)))
-        except OSError:
-            pass  # the monitor is leaving already
-        finally:
-            sock.close()
+    if sock is None:
+        return
+    try:
+        sock.settimeout(_RECORD_SECONDS)
+        for packet in (wire.hello(), bytes((kind,)), bytes((wire.DETACH,))):
+            sock.send(packet)
+        while sock.recv(wire.CHUNK + 1):
+            pass  # until it drops us, which comes last
+    except OSError:
+        pass  # it is leaving already
+    finally:
+        sock.close()
 
 
 def stop(

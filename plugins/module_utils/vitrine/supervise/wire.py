@@ -12,6 +12,7 @@
     SIGNAL number         ------->                            to the container's first process
     DETACH                ------->                            leave; standard input stays open
     STOP                  ------->                            cancel a pending restart
+    NAMED                 ------->                            answer names from now on, as its scope says
                           <-------  STDOUT bytes, STDERR bytes
                           <-------  EXIT status, code, oom    (after all output; then only the end of the stream,
                                                                which comes when everything is cleaned up)
@@ -36,7 +37,7 @@ SOCKET = "attach.sock"
 SAVED = "request"  # file of the run directory: what the monitor was asked, for the one that may have to replace it
 CHUNK = 65536  # largest payload
 
-STDIN, STDIN_END, RESIZE, SIGNAL, DETACH, STOP, HELLO = range(7)
+STDIN, STDIN_END, RESIZE, SIGNAL, DETACH, STOP, HELLO, NAMED = range(8)
 STDOUT, STDERR, EXIT, WELCOME = range(16, 20)
 WANT_STDIN, WANT_OUTPUT, HOLD = 1, 2, 4
 
