@@ -106,6 +106,17 @@ def test_devices(vm, name):
     assert vm(f"exec {name} sh -c 'echo >/dev/null; head -c 3 /dev/zero | wc -c'").strip() == "3"
 
 
+def test_update(vm, name):
+    """Of what runs: at once, and for its next lives."""
+    vm(f"run -d --name {name} --memory 64m busybox sleep 100000")
+    vm(f"update --memory 32m --memory-swap 32m --cpus 0.25 --cpu-shares 512 --pids-limit 9 {name}")
+    files = "memory.max memory.swap.max cpu.max cpu.weight pids.max"
+    wanted = [str(32 << 20), "0", "25000 100000", "59", "9"]
+    assert vm.run(f"cd {vm.group(name)}; cat {files}").stdout.splitlines() == wanted
+    vm(f"restart -t 0 {name}")
+    assert vm.run(f"cd {vm.group(name)}; cat {files}").stdout.splitlines() == wanted
+
+
 def test_pause_and_go_on(vm, name):
     vm(f"run -d --name {name} busybox sh -c 'n=0; while :; do n=$((n + 1)); echo $n >/count; done'")
     group = vm.group(name)

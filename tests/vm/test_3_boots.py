@@ -9,7 +9,7 @@ import json
 import socket
 import time
 
-BACK = {"always", "web", "failing", "beside"}
+BACK = {"always", "web", "failing", "beside", "server", "asker"}
 DOWN = {"halted", "finished", "once", "stubborn"}
 
 
@@ -31,7 +31,17 @@ def answer(vm, port: int = 8080) -> str:
         time.sleep(0.5)
 
 
+def names_work(vm) -> bool:
+    """Whether a container reaches another one of its network by name."""
+    return bool(vm.until("vitrine exec asker nc -w 5 server 80 </dev/null | grep HELLO"))
+
+
 def test_before(vm):
+    vm("network create inner")
+    serve = "while :; do echo HELLO $(hostname) | nc -l -p 80; done"
+    vm(f"run -d --name server --restart always --stop-signal KILL --network inner busybox sh -c '{serve}'")
+    vm("run -d --name asker --restart always --stop-signal KILL --network inner busybox sleep 100000")
+    assert names_work(vm)
     vm("stop halted")
     vm("run -d --name finished --restart on-failure busybox true")
     vm.until("vitrine ps -a --format '{{.Names}} {{.Status}}' | grep -q 'finished Exited (0)'")
@@ -52,7 +62,7 @@ def test_a_reboot_stops_containers_in_order_and_brings_back_what_should_run(vm):
     assert vm("logs always").split("\n")[:3] == ["up", "got TERM", "up"]
     for name in ("once", "stubborn"):
         assert vm(f"logs {name}").splitlines() == ["up", "got TERM"]
-    assert answer(vm).startswith("HELLO")
+    assert answer(vm).startswith("HELLO") and names_work(vm)
     vm("check")
 
 
@@ -81,7 +91,7 @@ def test_a_power_cut_loses_nothing_that_was_said_to_be_done(vm):
     assert once["Status"] == "exited" and once["ExitCode"] is None and once["Error"], once
     assert "Exited (unknown)" in vm("ps -a --filter name=once --format '{{.Status}}'")
     assert vm("logs always").splitlines()[:3] == ["up", "got TERM", "up"]
-    assert answer(vm).startswith("HELLO")
+    assert answer(vm).startswith("HELLO") and names_work(vm)
     vm("check")
     checked = json.loads(vm("check --format json"))
     assert not checked["store"] and not checked["reconciled"], checked
@@ -103,4 +113,5 @@ def test_one_that_cannot_start_keeps_no_other_down(vm):
     outcomes = dict(line.split(": ", 1) for line in done.stdout.splitlines())
     assert outcomes.pop("broken") != "started"
     assert outcomes == dict.fromkeys(BACK | {"late"}, "started")
+    assert names_work(vm)
     vm("rm -f broken late")

@@ -20,7 +20,7 @@ COMMANDS = {
     "shutdown": Command(
         "shutdown", "Stop all containers before the host goes down; what should run comes back with 'vitrine boot'",
         "shutdown",
-        flags=(option("time", "t", value="SECONDS", help="The longest time that any container gets to stop"),),
+        flags=(option("time", "t", value="SECONDS", help="After how long to kill what has not stopped"),),
     ),
     "generate": Command(
         "generate", "Write a systemd unit for a container", "generate", "systemd CONTAINER", 2, 2, complete="container",

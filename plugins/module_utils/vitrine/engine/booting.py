@@ -8,6 +8,8 @@ Going down stops containers without saying that they should be: what ran then co
 
 from __future__ import annotations
 
+import time
+
 from ..errors import VitrineError
 from ..supervise import restart
 from .paths import Paths
@@ -95,17 +97,20 @@ def shutdown(engine: Engine, most: int | None = None) -> list[tuple[str, str]]:
     """Stop all containers, each with its own signal and time; return (name, STOPPED or what kept it).
 
     Those that join others' namespaces stop before them; the rest at the same time. What should run is not changed, so
-    that boot() brings it back. most: seconds that no container may exceed; None: as long as they ask for.
+    that boot() brings it back. most: seconds after which those that are left are killed, with one second for each that
+    was not asked to stop before; None: as long as they ask for.
     """
+    end = None if most is None else time.monotonic() + most
     rows = {record.id: (record, spec) for record, spec, _observed in engine.containers.all()}
     needs = {container_id: needed(engine, spec) for container_id, (_record, spec) in rows.items()}
     result: list[tuple[str, str]] = []
     for level in reversed(levels(rows, needs)):
-        result += _stop_together(engine, [rows[container_id] for container_id in level], most)
+        left = None if end is None or most is None else max(min(1.0, most), end - time.monotonic())
+        result += _stop_together(engine, [rows[container_id] for container_id in level], left)
     return result
 
 
-def _stop_together(engine: Engine, rows: list[tuple[Any, ContainerSpec]], most: int | None) -> list[tuple[str, str]]:
+def _stop_together(engine: Engine, rows: list[tuple[Any, ContainerSpec]], most: float | None) -> list[tuple[str, str]]:
     """No lock is taken: who holds one would keep the host from going down, and each step may be taken twice."""
     import threading
 
