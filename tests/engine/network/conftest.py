@@ -137,6 +137,9 @@ class World:
         self.outside.run("ip", "route", "add", "default", "via", "192.0.2.1")
         self.outside.run("ip", "-6", "route", "add", "default", "via", "2001:db8::1")
         route.apply([("route_default", "192.0.2.2", "out0"), ("route_default", "2001:db8::2", "out0")])
+        for _attempt in range(10):  # so that no first packet of a test waits until the neighbour was found
+            if self.outside.ask("2001:db8::1", 9) == "no: ConnectionRefusedError":
+                break
         self.host = Place.__new__(Place)
         self.host.world, self.host.name, self.host.netns = self, "host", f"/proc/{os.getpid()}/ns/net"
 

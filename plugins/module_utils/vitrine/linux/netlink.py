@@ -166,14 +166,15 @@ class Netlink:
         self._sequence += len(messages) + 2
         parts = []
         for number, (kind, flags, body) in enumerate((begin, *messages, end)):
-            # The last message asks for nothing; the one before tells that everything up to it was looked at.
-            wanted = flags | NLM_F_REQUEST | (NLM_F_ACK if 0 < number <= len(messages) else 0)
+            # One acknowledgement says that all was looked at, and many would not fit into the socket's buffer. Failures
+            # are told unasked, in order. The end itself asks for nothing.
+            wanted = flags | NLM_F_REQUEST | (NLM_F_ACK if number == len(messages) else 0)
             parts.append(_HEADER.pack(len(body) + 16, kind, wanted, first + number, 0))
             parts.append(body + b"\0" * (-len(body) % 4))
         self._send(b"".join(parts))
         failures = []
-        pending = set(range(first + 1, first + 1 + len(messages)))
-        while pending:
+        waiting = bool(messages)
+        while waiting:
             for kind, flags, sequence, payload in self._receive():
                 if kind != NLMSG_ERROR or not first <= sequence <= self._sequence:
                     continue
@@ -182,7 +183,7 @@ class Netlink:
                     failures.append((sequence - first - 1, number, explanation))
                 if sequence in (first, self._sequence):
                     return failures  # the kernel refused the transaction as a whole: nothing else will come
-                pending.discard(sequence)
+                waiting = waiting and sequence != first + len(messages)
         return failures
 
     def strict(self, wanted: bool) -> None:

@@ -123,7 +123,10 @@ def _make_bridge(netlink: route.Netlink, one: dict[str, Any]) -> None:
         write_switch("ipv4/ip_forward", "1", required=True)
     if one["subnet6"]:
         _forward6()
-    mac = ip.mac_bytes(ip.mac_address(one["gateway"] or one["gateway6"] or one["address"] or one["address6"]))
+    first = ip.split(
+        one["subnet"] or one["subnet6"]
+    )  # its own address, which no container has, where there is no gateway
+    mac = ip.mac_bytes(ip.mac_address(one["gateway"] or one["gateway6"] or ip.text(ip.base(first), first[0])))
     if there is None:
         netlink.run([route.bridge_create(name, mac, one["mtu"] or default_mtu(netlink), group(name))])
     index = _socket.if_nametoindex(name)

@@ -103,6 +103,8 @@ def _reroute(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> None:
     old = [operation for one in before for operation in plans.default_ops(one)]
     new = [operation for one in after for operation in plans.default_ops(one)]
     with route.Netlink() as netlink:
-        gone = [one for one in old if one not in new and one[2] in there]
-        netlink.transact([route_delete(_socket.if_nametoindex(name), "default", to) for _word, to, name in gone])
+        for operation in old:
+            if operation not in new and operation[-1] in there:
+                target, gateway = ("default", operation[1]) if operation[0] == "route_default" else (operation[1], None)
+                netlink.transact([route_delete(_socket.if_nametoindex(operation[-1]), target, gateway)])
     route.apply([one for one in new if one not in old])

@@ -85,6 +85,12 @@ def available(suffix: str = "") -> bool:
     return FAMILIES[bool(suffix)].available()
 
 
+def usable(suffix: str = "") -> bool:
+    """True when the kernel knows a family's address translation, too."""
+    family = FAMILIES[bool(suffix)]
+    return family.available() and command.run([f"{family.program}-save", "-t", "nat"]).status == 0
+
+
 def present(names: dict[str, Any]) -> bool:
     """True when there are chains of this table name."""
     return any(_has_base(family.save(), names["table"]) for family in FAMILIES)
@@ -105,7 +111,7 @@ def ensure(plan: dict[str, Any]) -> None:
         if not wanted:
             continue
         there = family.save()
-        changes = _base(name, there)
+        changes = _base(name, there, "" if family.bits == 32 else "! -d ::1/128 ")
         for one in wanted:
             made = _bridge(name, one, family)
             if not all(_stands(line, there[table], name) for table, lines in made.items() for line in lines):
@@ -133,14 +139,20 @@ def _add(sections: Sections, more: Sections) -> None:
         sections[table] += lines
 
 
-def _base(name: str, there: Sections) -> Sections:
-    """The chains of a table and what leads to them, as far as they are missing."""
+def _base(name: str, there: Sections, aside: str) -> Sections:
+    """The chains of a table and what leads to them, as far as they are missing.
+
+    aside: which of the host's own packets are left alone: from ::1 nothing can be sent to others.
+    """
     wanted = {
         "raw": [("-A PREROUTING", f"{name}-RAW")],
         "filter": [(f"-A {name}-FWD", f"{name}-{kind}") for kind in ("OUT", "IN", "PASS")]
         + [("-I FORWARD 1", f"{name}-FWD")],
-        "nat": [(f"-A {hook} -m addrtype --dst-type LOCAL", f"{name}-PUB") for hook in ("PREROUTING", "OUTPUT")]
-        + [("-A POSTROUTING", f"{name}-POST")],
+        "nat": [
+            ("-A PREROUTING -m addrtype --dst-type LOCAL", f"{name}-PUB"),
+            (f"-A OUTPUT {aside}-m addrtype --dst-type LOCAL", f"{name}-PUB"),
+            ("-A POSTROUTING", f"{name}-POST"),
+        ],
     }
     made: Sections = {}
     for table, kinds in BASE.items():

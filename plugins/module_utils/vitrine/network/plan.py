@@ -12,8 +12,9 @@ A network plan is a dict:
 
 and an endpoint, one interface in the container, is a dict:
     network, network_id    name, and 64 hex digits
-    driver      "bridge", "macvlan", "ipvlan"; mode: of the latter two ("bridge", "l2", ...)
-    bridge      the bridge's name; of macvlan and ipvlan the parent's ("" when internal without one)
+    driver      "bridge", "macvlan", "ipvlan"; mode: of the latter two ("bridge", "l2", ...). Those without a parent
+                are bridges that the host has no address on
+    bridge      the bridge's name; of macvlan and ipvlan the parent's
     ifname      "eth0"; host_if: the host's end of the veth pair; mac; mtu (0: the bridge's or parent's)
     address, prefix, gateway, subnet           IPv4; "" and 0 where it has none
     address6, prefix6, gateway6, subnet6       the same of IPv6; fd00:: addresses unless somebody chose others
@@ -64,12 +65,14 @@ def endpoint(
     Whether it has the default route is ``settle``'s to say. Raises InvalidInput for what cannot be carried out.
     """
     options = network.get("options") or {}
+    # one without a parent is a wire between containers that nobody else is on: a bridge without the host does that
+    alone = network["driver"] != "bridge" and not options.get("parent")
     mac = mac or ip.mac_address(address or address6 or "0.0.0.0")
     ip.mac_bytes(mac)
     made: dict[str, Any] = {
         "network": network["name"],
         "network_id": network["id"],
-        "driver": network["driver"],
+        "driver": "bridge" if alone else network["driver"],
         "bridge": network["bridge"],
         "mode": options.get(f"{network['driver']}_mode") or _MODES.get(network["driver"], ""),
         "ifname": ifname or f"eth{number}",
@@ -90,7 +93,7 @@ def endpoint(
             pool = pool_of(network, given)
             made[f"address{suffix}"] = ip.normal(given)
             made[f"prefix{suffix}"] = ip.split(pool["subnet"])[2]
-            made[f"gateway{suffix}"] = pool["gateway"]
+            made[f"gateway{suffix}"] = "" if alone else pool["gateway"]
             made[f"subnet{suffix}"] = pool["subnet"]
     return made
 
@@ -132,7 +135,8 @@ def settle(endpoints: list[dict[str, Any]], priorities: dict[str, int] | None = 
     for suffix in ("", "6"):
         found = False
         for one in order:
-            outward = bool(one[f"gateway{suffix}"] and one[f"address{suffix}"]) and not one["internal"]
+            through = one[f"gateway{suffix}"] or one["mode"].startswith("l3")  # ipvlan's need no neighbour to go by
+            outward = bool(through and one[f"address{suffix}"]) and not one["internal"]
             one[f"default_route{suffix}"] = outward and not found
             found = found or outward
 
@@ -259,6 +263,8 @@ def default_ops(one: dict[str, Any]) -> list[tuple[str, ...]]:
     """The default routes that leave by an endpoint."""
     return [
         ("route_default", one[f"gateway{suffix}"], one["ifname"])
-        for suffix in ("", "6")
+        if one[f"gateway{suffix}"]
+        else ("route_add", everywhere, "", one["ifname"])
+        for suffix, everywhere in (("", "0.0.0.0/0"), ("6", "::/0"))
         if one[f"default_route{suffix}"]
     ]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from ..linux.netlink import Message, Netlink
 
-LAYOUT = "layout_2"  # count up when the base ruleset changes: hosts then replace theirs, keeping the ports
+LAYOUT = "layout_3"  # count up when the base ruleset changes: hosts then replace theirs, keeping the ports
 EVERY, ONE = "ports", "ports_at"  # maps for ports on every address of the host, and on one
 MAPS = (EVERY, ONE)
 BRIDGES, INTO, OUT_OF, SUBNETS, SOURCES = "bridges", "into", "out_of", "subnets", "sources"
@@ -79,6 +79,10 @@ def driver(plan: dict[str, Any]) -> ModuleType | None:
 def usable(table: str, family: int = nft.IPV6) -> bool:
     """Whether this host's packet filter knows a family: a ruleset of it is made and taken away in one transaction."""
     trial = f"{table}_trial"
+    if not features.has("nf_tables"):
+        from . import iptables
+
+        return iptables.usable(_SUFFIX[family])
     try:
         with nft.open_netfilter() as netlink:
             nft.commit(netlink, base(trial, family) + nft.of_family([nft.delete_table(trial)], family))
@@ -164,6 +168,8 @@ def base(table: str, family: int) -> list[Message]:
     size, source, destination = (16, 8, 24) if family == nft.IPV6 else (4, 12, 16)
     address = nft.TYPE_IPV6 if family == nft.IPV6 else nft.TYPE_IPV4
     publish = nft.to_this_host() + nft.verdict(nft.JUMP, "publish")
+    # Nothing can be sent on that comes from ::1: left alone, it is refused at once, and who asked tries 127.0.0.1.
+    aside = nft.payload(1, 24, 16) + nft.compare(b"\0" * 15 + b"\1", equal=False) if family == nft.IPV6 else b""
     after = nft.SLOT + size // 4
     messages = [
         nft.table(table),
@@ -187,7 +193,7 @@ def base(table: str, family: int) -> list[Message]:
         nft.chain(table, "postrouting", "nat", nft.POSTROUTING, 100),
         nft.rule(table, "early", nft.payload(1, destination, size), nft.by_verdict(SUBNETS, first + 6)),
         nft.rule(table, "prerouting", publish),
-        nft.rule(table, "output", publish),
+        nft.rule(table, "output", aside + publish),
         nft.rule(
             table,
             "publish",
