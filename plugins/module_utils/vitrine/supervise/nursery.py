@@ -32,92 +32,52 @@ if TYPE_CHECKING:
 _PLACES = (seal.PAYLOAD_FD, wire.STATUS_FD, wire.CLIENT_FD)
 _CMSG_CLOEXEC = 0x40000000  # MSG_CMSG_CLOEXEC
 _HIGH = 20  # descriptors that are put in place wait above this
+_PATIENCE = 2.0  # seconds for a request to come
 
 
 def main() -> int:
     """Entry point of the process."""
     monitor.stand_apart()
     _warm_up()
-    born = Nursery().serve()
-    if born is None:
+    nursery = Nursery()
+    connection = nursery.serve()
+    if connection < 0:
         return 0
-    return _become_monitor(born)
-
-
-class Born:
-    """What a new process has: the connection to its client, the descriptors that came over it, what tells the nursery
-    that it lives, and the nursery's pid and start time."""
-
-    def __init__(self, sock: Any, fds: list[int], life: int, nursery: tuple[int, int]) -> None:
-        self.sock = sock
-        self.fds = fds
-        self.life = life
-        self.nursery = nursery
+    return _become_monitor(connection, nursery.who)
 
 
 class Nursery:
-    """The loop: connections, and who of them has asked for a monitor."""
+    """The loop. It does as little as it can: what it writes to its memory, no child shares with the next one.
+
+    who: its pid and start time.
+    """
 
     def __init__(self) -> None:
+        self.who = (os.getpid(), process.start_time(os.getpid()) or 0)
+        self._starter = os.getppid()
         self._listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, wire.LISTEN_FD)
         self._listener.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(wire.LISTEN_FD, select.POLLIN)
-        self._poll.register(wire.LIFE_FD, 0)  # tells of the hang-up alone
-        self._waiting: dict[int, Any] = {}
-        self._starter = os.getppid()
-        self._self = (os.getpid(), process.start_time(os.getpid()) or 0)
 
-    def serve(self) -> Born | None:
-        """Return None when the last monitor is gone; in each new process what it was given."""
+    def serve(self) -> int:
+        """Return -1 when the last monitor is gone; in each new process the connection of who asked for it."""
+        poll = select.poll()
+        poll.register(wire.LISTEN_FD, select.POLLIN)
+        poll.register(wire.LIFE_FD, 0)  # tells of the hang-up alone
         while True:
-            ready = [fd for fd, _events in self._poll.poll()]
-            if ready == [wire.LIFE_FD]:  # after all that came before it
+            ready = poll.poll()
+            if ready[0][0] != wire.LISTEN_FD:  # who wants to be served comes first
                 self._leave()
-                return None
-            for fd in ready:
-                if fd == wire.LISTEN_FD:
-                    self._accept()
-                elif fd != wire.LIFE_FD:
-                    sock = self._waiting.pop(fd)
-                    self._poll.unregister(fd)
-                    born = self._fork(sock)
-                    if born is not None:
-                        return born
-                    sock.close()
-
-    def _accept(self) -> None:
-        while True:
+                return -1
             try:
-                fd, _address = self._listener._accept()  # type: ignore[attr-defined]
+                connection, _address = self._listener._accept()  # type: ignore[attr-defined]
             except OSError:
-                return
-            sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, fd)
-            _pid, uid, _gid = struct.unpack("=iII", sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
-            if uid not in (0, os.geteuid()):
-                sock.close()
-                continue
-            os.set_inheritable(fd, False)
-            self._waiting[fd] = sock
-            self._poll.register(fd, select.POLLIN)
-
-    def _fork(self, sock: Any) -> Born | None:
-        """Serve one request; return something in the new process only."""
-        fds = _receive(sock)
-        try:
-            if len(fds) < 2:
-                return None
-            child = self._clone()
-            if not child:
-                life = os.open(f"/proc/self/fd/{wire.LIFE_FD}", os.O_WRONLY | os.O_CLOEXEC)
-                born, fds = Born(sock, fds, life, self._self), []
-                return born
-            return None
-        except OSError:
-            return None  # no more processes: the client tries it itself, and says why it cannot
-        finally:
-            for fd in fds:
-                os.close(fd)
+                continue  # it is gone again
+            try:
+                if not self._clone():
+                    return int(connection)
+            except OSError:
+                pass  # no more processes: the client tries it itself, and says why it cannot
+            os.close(connection)
 
     def _clone(self) -> int:
         """Fork a process that is nobody's to wait for but the host's init (or subreaper): 0 in that one."""
@@ -146,6 +106,11 @@ class Nursery:
 
 
 def _receive(sock: Any) -> list[int]:
+    """Return the descriptors that come with a request; none for what is no request."""
+    _pid, uid, _gid = struct.unpack("=iII", sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
+    if uid not in (0, os.geteuid()):
+        return []
+    sock.settimeout(_PATIENCE)  # it is sent right after connecting
     try:
         data, ancillary, _flags, _address = sock.recvmsg(16, 256, _CMSG_CLOEXEC)
     except OSError:
@@ -154,11 +119,7 @@ def _receive(sock: Any) -> list[int]:
     for level, kind, content in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             fds += struct.unpack(f"={len(content) // 4}i", content[: len(content) // 4 * 4])
-    if data == wire.FORK and len(fds) <= len(_PLACES):
-        return fds
-    for fd in fds:
-        os.close(fd)
-    return []
+    return fds if data == wire.FORK and 2 <= len(fds) <= len(_PLACES) else []
 
 
 def _warm_up() -> None:
@@ -173,23 +134,27 @@ def _warm_up() -> None:
     gc.freeze()
 
 
-def _become_monitor(born: Born) -> int:
+def _become_monitor(connection: int, nursery: tuple[int, int]) -> int:
     """In the new process: hold nothing but what was sent, say who we are, and go on as a booted monitor does."""
-    keep = {0, 1, 2}
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in (*born.fds, born.life, born.sock.fileno())]
-    born.sock.detach()
-    for place, fd in zip(_PLACES, high[: len(born.fds)]):
+    life = os.open(f"/proc/self/fd/{wire.LIFE_FD}", os.O_WRONLY | os.O_CLOEXEC)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, connection)
+    fds = _receive(sock)
+    if not fds:
+        return 0
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH) for fd in (*fds, life, sock.detach())]
+    keep = {0, 1, 2, *high[-2:]}
+    for place, fd in zip(_PLACES, high[: len(fds)]):
         os.dup2(fd, place, inheritable=False)
         keep.add(place)
-    keep.update(high[-2:])
     entry.close_others(tuple(keep))
     os.setsid()
     prctl.set_name("vitrine-monitor")
-    answers = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, high[-1])
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, high[-1])
     pid = os.getpid()
     try:
-        answers.send(struct.pack(wire.BORN, pid, process.start_time(pid) or 0), _socket.MSG_NOSIGNAL)
+        sock.send(struct.pack(wire.BORN, pid, process.start_time(pid) or 0), _socket.MSG_NOSIGNAL)
     except OSError:
         return 0  # it waits no longer
-    answers.close()
-    return monitor.live(born.nursery)
+    sock.close()
+    gc.enable()  # what was there before the fork is left alone: gc.freeze()
+    return monitor.live(nursery)
