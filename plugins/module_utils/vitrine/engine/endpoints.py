@@ -36,9 +36,11 @@ def wanted(spec: ContainerSpec) -> dict[str, dict[str, Any]]:
 
 def host_has_ipv6() -> bool:
     """Whether this host speaks IPv6, and its packet filter too."""
+    from ..network import iptables
+
     try:
         with open("/proc/sys/net/ipv6/conf/all/disable_ipv6", encoding="ascii") as file:
-            return file.read(1) == "0" and features.has("nf_tables")
+            return file.read(1) == "0" and (features.has("nf_tables") or iptables.available("6"))
     except OSError:
         return False
 

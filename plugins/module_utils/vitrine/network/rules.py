@@ -79,16 +79,17 @@ def driver(plan: dict[str, Any]) -> ModuleType | None:
 def usable(table: str, family: int = nft.IPV6) -> bool:
     """Whether this host's packet filter knows a family: a ruleset of it is made and taken away in one transaction."""
     trial = f"{table}_trial"
-    if not features.has("nf_tables"):
-        from . import iptables
+    if features.has("nf_tables"):
+        try:
+            with nft.open_netfilter() as netlink:
+                nft.commit(netlink, base(trial, family) + nft.of_family([nft.delete_table(trial)], family))
+            return True
+        except OSError:
+            if family == nft.IPV4 or usable(table, nft.IPV4):
+                return False  # one family alone is no reason to do without nf_tables
+    from . import iptables
 
-        return iptables.usable(_SUFFIX[family])
-    try:
-        with nft.open_netfilter() as netlink:
-            nft.commit(netlink, base(trial, family) + nft.of_family([nft.delete_table(trial)], family))
-    except OSError:
-        return False
-    return True
+    return iptables.usable(_SUFFIX[family])
 
 
 def fallback_in_use(names: dict[str, Any]) -> ModuleType | None:
