@@ -67,7 +67,9 @@ def test_stats(host: Host) -> None:
         assert len(rows[0]["ID"]) == 12
         whole = json.loads(host("stats", "--no-stream", "--no-trunc", "--format", "json", "it"))["ID"]
         assert len(whole) == 64 and whole.startswith(row["ID"])
-        assert host("stats", "--no-stream", "--format", "{{.Name}}={{.PIDs}}", "it", "still") == "it=1\nstill=--\n"
+        assert (
+            host("stats", "-a", "--no-stream", "--format", "{{.Name}}={{.PIDs}}", "it", "still") == "it=1\nstill=--\n"
+        )
     finally:
         host("rm", "-f", "it", "still")
 
@@ -224,6 +226,7 @@ def test_a_new_name_is_seen_everywhere(host: Host, sleeper: str) -> None:
         (["top", "sleeper", "-o", "comm"], 1, ["PID"]),
         (["top", "sleeper", "--nosuch"], 1, ["ps --nosuch"]),
         (["stats", "nosuch", "--no-stream"], 1, ["nosuch"]),
+        (["stats", "still"], 1, ["still", "not running"]),
         (["stats", "--format", "xml"], 125, ["xml", "json"]),
         (["stats", "--no-stream", "--format", "{{.Nosuch}}", "sleeper"], 1, ["Nosuch"]),
         (["export"], 1, ["1 argument", "usage"]),

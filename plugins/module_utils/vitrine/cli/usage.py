@@ -52,19 +52,22 @@ class Samples:
         self._everything = everything
         self._whole_ids = whole_ids
         self._last: dict[str, tuple[int, dict[str, Any]]] = {}
+        self._first = True
 
     def rows(self) -> list[dict[str, str]]:
-        """Look now. Raises ContainerNotFound for a name that there is not."""
+        """Look now. Raises ContainerNotFound for a name that there is not, Conflict when it does not run at first."""
         rows, seen = [], {}
         for record in self._records():
             try:
                 seen[record.id] = (time.monotonic_ns(), self._engine.containers.stats(record.id))
             except (Conflict, ContainerNotFound):  # it does not run, or not any more
+                if self._names and self._first and not self._everything:
+                    raise
                 if self._names or self._everything:
                     rows.append({**self._head(record), **_EMPTY})
                 continue
             rows.append({**self._head(record), **self._used(self._last.get(record.id), seen[record.id])})
-        self._last = seen
+        self._last, self._first = seen, False
         return rows
 
     def _records(self) -> list[Any]:
