@@ -54,7 +54,7 @@ COMMANDS = {
         "network inspect", "Show everything known about networks, as JSON", "inspect", "NETWORK [NETWORK...]", 1, -1,
         (
             option("format", "f", value="FORMAT", help="As json, or a text with keys such as {{.IPAM}}"),
-            switch("verbose", "v", help="The same: there is no more to say"),
+            switch("verbose", "v", help="What the kernel has of it too, under the key Kernel (needs pyroute2)"),
         ),
     ),
     "network rm": Command(
@@ -198,7 +198,7 @@ def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
     missing = []
     for name in operands:
         try:
-            documents.append(engine.networks.inspect(name))
+            documents.append(engine.networks.inspect(name, kernel=options.verbose))
         except NotFound as error:
             missing.append(error)
     if options.format in (None, "json"):

@@ -88,8 +88,11 @@ class Networks:
                     found.append((record, one))
         return found
 
-    def inspect(self, name: str) -> dict[str, Any]:
-        """docker's NetworkInspect document. Raises NotFound."""
+    def inspect(self, name: str, *, kernel: bool = False) -> dict[str, Any]:
+        """docker's NetworkInspect document. Raises NotFound.
+
+        kernel: add what there is of a bridge now as "Kernel" (network/inspect.py). Raises DependencyMissing.
+        """
         record = self.get(name)
         containers: dict[str, Any] = {}
         for row, one in self.live_endpoints(record["name"]):
@@ -100,7 +103,12 @@ class Networks:
                 "IPv4Address": f"{one['address']}/{one['prefix']}" if one["address"] else "",
                 "IPv6Address": f"{one['address6']}/{one['prefix6']}" if one["address6"] else "",
             }
-        return document(record, containers)
+        found = document(record, containers)
+        if kernel and record["bridge"] and not plans.parent_of(record):
+            from ..network import inspect
+
+            found["Kernel"] = inspect.observe({"bridge": record["bridge"], "table": self.engine.settings.table})
+        return found
 
     # -- create -------------------------------------------------------------------------------------------------
 
@@ -237,7 +245,7 @@ class Networks:
 
         settings = self.engine.settings
         names.forget_network(settings.run_root, record["id"])
-        if record["driver"] == "bridge" and os.path.exists(f"/proc/sys/net/ipv4/conf/{record['bridge']}"):
+        if not plans.parent_of(record) and os.path.exists(f"/proc/sys/net/ipv4/conf/{record['bridge']}"):
             left = {"bridge": record["bridge"], "table": settings.table}  # by a monitor that was killed
             links.teardown_if_idle(left, self.engine.system.run_folders, f"{settings.run_root}/network.lock")
         return own

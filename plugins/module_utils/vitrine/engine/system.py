@@ -92,9 +92,11 @@ class System:
         return []
 
     def _bridges(self) -> list[str]:
-        """Names of the bridges that this engine's networks may have."""
-        listed = (str(one.get("bridge") or "") for one in self.engine.store.networks.list().values())
-        return list(filter(None, {self.engine.settings.bridge, *listed}))
+        """Names of the bridges that this engine's networks may have; never of a host's link that is a parent."""
+        from ..network import plan
+
+        listed = [one for one in self.engine.store.networks.list().values() if not plan.parent_of(one)]
+        return list(filter(None, {self.engine.settings.bridge, *(str(one.get("bridge") or "") for one in listed)}))
 
     def _bridges_there(self) -> bool:
         return any(os.path.exists(f"/proc/sys/net/ipv4/conf/{name}") for name in self._bridges())

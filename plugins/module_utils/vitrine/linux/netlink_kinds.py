@@ -8,6 +8,7 @@ As in netlink.py, a test holds each against pyroute2's decoder. Sources: linux/i
 
 from __future__ import annotations
 
+import errno
 import struct
 
 from . import netlink as route
@@ -42,9 +43,7 @@ def sublink_create(kind: str, mode: str, parent: int, netns_fd: int, name: str, 
         data = attribute(IFLA_MACVLAN_MODE, struct.pack("=I", number))
     else:
         data = attribute(IFLA_IPVLAN_MODE, struct.pack("=H", number))
-    info = nested(
-        route.IFLA_LINKINFO, attribute(route.IFLA_INFO_KIND, text(kind)), nested(route.IFLA_INFO_DATA, data)
-    )
+    info = nested(route.IFLA_LINKINFO, attribute(route.IFLA_INFO_KIND, text(kind)), nested(route.IFLA_INFO_DATA, data))
     return route.RTM_NEWLINK, route.NLM_F_CREATE | route.NLM_F_EXCL, body + info
 
 
@@ -62,3 +61,15 @@ def route_delete(index: int, destination: str, gateway: str | None = None) -> Me
     """Take back what ``netlink.route_add`` made."""
     _kind, _flags, body = route.route_add(index, destination, gateway)
     return route.RTM_DELROUTE, 0, body
+
+
+def link_group(netlink: route.Netlink, name: str) -> int:
+    """Return the group of a link; -1 when there is none of that name. Raises OSError."""
+    body = struct.pack("=BxHiII", 0, 0, 0, 0, 0) + attribute(route.IFLA_IFNAME, text(name))
+    try:
+        answers = netlink.ask((route.RTM_GETLINK, 0, body))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            return -1
+        raise
+    return int(struct.unpack("=I", dict(route.attributes(answers[0][1], 16)).get(route.IFLA_GROUP, bytes(4)))[0])

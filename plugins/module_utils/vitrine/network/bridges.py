@@ -12,9 +12,11 @@ import _socket
 import errno
 import fcntl
 import os
+import struct
 
 from ..errors import HostError, VitrineError
 from ..linux import netlink as route
+from ..linux.netlink_kinds import link_group
 from . import addresses as ip
 from . import firewalls, rules
 from . import plan as plans
@@ -138,7 +140,8 @@ def _make_bridge(netlink: route.Netlink, one: dict[str, Any]) -> None:
     six = bool(one["gateway6"])
     for switch, value in (("accept_ra", "0"), ("accept_dad", "0"), ("disable_ipv6", "0" if six else "1")):
         write_switch(f"ipv6/conf/{name}/{switch}", value, required=six and switch == "disable_ipv6")
-    messages = [route.link_set(name, up=True, index=index)]
+    mark = route.attribute(route.IFLA_GROUP, struct.pack("=I", group(name)))
+    messages = [route.link_set(name, mark, up=True, index=index)]
     messages += [route.address_add(index, f"{gateway}/{prefix}") for gateway, prefix in _wanted(one)]
     for number, explanation in netlink.transact(messages):
         if number and number != errno.EEXIST:
@@ -240,6 +243,8 @@ def ports_of(netlink: route.Netlink, names: Collection[str]) -> dict[str, list[s
     """Return the names of the links on each of these bridges that is there."""
     listed = route.links(netlink)
     there = {index: name for index, name, _flags, _master, _mtu in listed if name in names}
+    # a name may be another link's: of a host that has one called so, or of a network's record that is damaged
+    there = {index: name for index, name in there.items() if link_group(netlink, name) == group(name)}
     found: dict[str, list[str]] = {name: [] for name in there.values()}
     for _index, name, _flags, master, _mtu in listed:
         if master in there:
@@ -288,6 +293,6 @@ def remove(netlink: route.Netlink, names: dict[str, Any], gone: dict[str, list[s
     for bridge, ports in gone.items():
         removed += [*ports, bridge]
         netlink.transact([route.group_delete(group(bridge))])
-        if route.link(netlink, bridge) is not None:
+        if link_group(netlink, bridge) == group(bridge):
             netlink.transact([route.link_delete(name) for name in (*ports, bridge)])
     return removed

@@ -66,7 +66,7 @@ def endpoint(
     """
     options = network.get("options") or {}
     # one without a parent is a wire between containers that nobody else is on: a bridge without the host does that
-    alone = network["driver"] != "bridge" and not options.get("parent")
+    alone = network["driver"] != "bridge" and not parent_of(network)
     mac = mac or ip.mac_address(address or address6 or "0.0.0.0")
     ip.mac_bytes(mac)
     made: dict[str, Any] = {
@@ -96,6 +96,13 @@ def endpoint(
             made[f"gateway{suffix}"] = "" if alone else pool["gateway"]
             made[f"subnet{suffix}"] = pool["subnet"]
     return made
+
+
+def parent_of(network: dict[str, Any]) -> str:
+    """Return the link of the host that a macvlan or ipvlan network is on; "" for one that has a bridge of ours."""
+    if network.get("driver", "bridge") == "bridge":
+        return ""
+    return str((network.get("options") or {}).get("parent") or "")
 
 
 def pool_of(network: dict[str, Any], address: str) -> dict[str, str]:
