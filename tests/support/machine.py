@@ -100,6 +100,7 @@ def _make(folder: Path) -> None:
         "--variant=apt",
         f"--include={PACKAGES}",
         f"--customize-hook={hook}",
+        *(f"--aptopt={option}" for option in _apt_options()),
         SUITE,
         str(tree),
         *_mirrors(),
@@ -123,6 +124,13 @@ def _mirrors() -> list[str]:
         return []
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.sources"))]
     return [str(path) for path in files if path.exists() and SUITE in path.read_text()]
+
+
+def _apt_options() -> list[str]:
+    """How this host's apt reaches its sources: proxies, and what it does not check."""
+    lines = _do("apt-config", "dump", "Acquire").splitlines() if shutil.which("apt-config") else []
+    wanted = ("Acquire::Check-", "Acquire::http", "Acquire::ftp", "Acquire::Retries")
+    return [line for line in lines if line.startswith(wanted) and not line.endswith('"";')]
 
 
 def _do(*argv: str, env: dict[str, str] | None = None) -> str:
