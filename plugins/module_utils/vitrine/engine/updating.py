@@ -109,10 +109,11 @@ class _Change:
 
     def _tell(self, spec: ContainerSpec, cgroup: dict[str, Any] | None) -> None:
         """The monitor learns what its next restart shall be like."""
+        same = self._new.oom_score_adj == self._old.oom_score_adj
+        oom_score_adj = None if same else spec.oom_score_adj or 0
         restart.change(
-            self._paths.run, spec.restart_policy, spec.restart_retries,
-            cgroup=cgroup, oom_score_adj=spec.oom_score_adj,
-        )  # fmt: skip
+            self._paths.run, spec.restart_policy, spec.restart_retries, cgroup=cgroup, oom_score_adj=oom_score_adj
+        )
 
     def _adjust(self, value: int) -> None:
         for pid in cgroups.pids(self._cgroup):

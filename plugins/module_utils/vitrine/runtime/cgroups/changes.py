@@ -11,17 +11,19 @@ from ...errors import InvalidInput
 from .files import read, read_or_empty, write
 from .groups import write_all
 from .plans import update_writes
+from .v1 import WANTED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# what takes a limit away again; a cpuset is then that of the group above
+_WEIGHT_V1, _WEIGHT_V2 = 500, "100"  # what the kernel begins with: the scales of the two versions do not meet there
+# what takes a limit away again; a cpuset is then that of the group above, a weight what the kernel begins with
 UNLIMITED: dict[str, dict[str, Any]] = {
     "memory": {"limit": -1, "swap": -1, "reservation": -1},
     "cpu": {"shares": 1024, "quota": -1, "period": 100000, "cpus": "", "mems": ""},
     "pids": {"limit": 0},
-    "blockIO": {"weight": 500},
+    "blockIO": {"weight": 0},
 }
 
 
@@ -37,7 +39,14 @@ def update(plan: dict[str, Any], resources: dict[str, Any], undo: list[tuple[str
     if resources.get("cpu"):
         _complete_cpuset(plan, resources["cpu"])
     resources.pop("devices", None)
+    weight = (resources.get("blockIO") or {}).get("weight")
+    if weight == 0 and "blkio" in plan["dirs"]:
+        resources["blockIO"]["weight"] = _WEIGHT_V1
     writes, warnings = update_writes(plan, resources)
+    if weight == 0 and "io" in plan["controllers"] and "blkio" not in plan["dirs"]:
+        writes += (
+            (plan["unified"], (("io.bfq.weight", _WEIGHT_V2), ("io.weight", _WEIGHT_V2)), "blkio_weight", WANTED),
+        )
     before = [] if undo is None else undo
     before += _present(writes)
     try:
