@@ -257,6 +257,7 @@ def test_renamed_files_are_compressed_and_read_again(tmp_path):
     for number in range(200):
         log.write("stdout", b"%d\n" % number, NOW + number)
     log.close(NOW, durable=False)
+    log.settle()
     assert sorted(name for name in os.listdir(tmp_path)) == ["log", "log.1.gz", "log.2.gz", "log.3.gz"]
     kept = [int(text) for _stream, text in logs.read(str(path))]
     assert kept == list(range(kept[0], 200)) and len(kept) > 90
@@ -270,6 +271,7 @@ def test_files_of_before_compression_leave_in_their_turn(tmp_path):
         for number in range(first, first + 50):
             log.write("stdout", b"%d\n" % number, NOW)
         log.close(NOW, durable=False)
+        log.settle()
         kept = [int(text) for _stream, text in logs.read(str(path))]
         assert kept == sorted(set(kept)) and kept[-1] == first + 49
     assert len([name for name in os.listdir(tmp_path) if name.startswith("log.")]) == 2

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LOCK = "nursery.lock"
 _PREFIX = "nursery."
 _PATIENCE = 2.0  # seconds that the nursery may take to fork; a host under load may need some of it
+_BOOTING = 10.0  # and to be started, where an emulated processor may need them
 _BACKLOG = 256
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "user", "uts")
 # Of /proc/self/status, what a child inherits.
@@ -66,7 +67,8 @@ class Forked:
         try:
             poll = select.poll()
             poll.register(self._sock.fileno(), select.POLLIN)
-            answer = self._sock.recv(64) if poll.poll(_PATIENCE * 1000) else b""
+            patience = _BOOTING if self.nursery else _PATIENCE
+            answer = self._sock.recv(64) if poll.poll(patience * 1000) else b""
         except OSError:
             answer = b""
         finally:

@@ -55,6 +55,9 @@ class JournalLog(LineLog):
         self.flush(now_ns)
         self._disconnect()
 
+    def settle(self) -> None:
+        pass
+
     def _put(self, stream: str, text: bytes, stamp: str) -> None:
         head = self._fields + b"PRIORITY=%d\n" % _PRIORITIES[stream]
         lines = text.split(b"\n")

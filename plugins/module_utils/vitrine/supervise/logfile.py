@@ -62,8 +62,17 @@ class RotatingFile:
             pass
 
     def close(self) -> None:
+        """Write no more. What is being compressed is waited for by settle()."""
         self._close()
-        self._await_compressor()
+
+    def settle(self) -> None:
+        """Leave the files as the next writer may find them: none may be renamed while it is compressed."""
+        pid, self._compressor = self._compressor, 0
+        if pid:
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:
+                pass
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -114,7 +123,7 @@ class RotatingFile:
     def _rotate(self) -> None:
         size, self._size = self._size, 0
         self._close()
-        self._await_compressor()
+        self.settle()
         try:
             if self.max_files == 1:
                 _unlink(self.path)
@@ -131,15 +140,6 @@ class RotatingFile:
                 self._compressor = compress_aside(self.path + ".1")
         except OSError:
             self._limit = size + self.max_size  # a folder that takes no renames now: rather a long log than none
-
-    def _await_compressor(self) -> None:
-        """The renamed file stays where it is until it is compressed."""
-        pid, self._compressor = self._compressor, 0
-        if pid:
-            try:
-                os.waitpid(pid, 0)
-            except ChildProcessError:
-                pass
 
 
 def _unlink(path: str) -> None:
@@ -273,6 +273,10 @@ class LineLog:
             self._file.sync()
         self._file.close()
 
+    def settle(self) -> None:
+        """Wait for what goes on beside, after close()."""
+        self._file.settle()
+
     def _write_pieces(self, stream: str, data: bytes, stamp: str, keep: bool = False) -> bytes:
         """Write data's lines, none longer than PIECE; keep: return the last piece instead of writing it."""
         start = 0
@@ -342,4 +346,7 @@ class NoLog:
         pass
 
     def close(self, now_ns: int, *, durable: bool) -> None:
+        pass
+
+    def settle(self) -> None:
         pass

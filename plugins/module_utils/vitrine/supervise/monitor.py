@@ -57,7 +57,8 @@ def stand_apart() -> None:
 def live(nursery: tuple[int, int] | None = None) -> int:
     """Be the monitor that the request asks for. nursery: pid and start time of what this process was forked from."""
     request: Any = seal.request()
-    return Monitor(request, nursery).main()
+    status = Monitor(request, nursery).main()
+    os._exit(status)  # there is nothing to tidy up, and to look for it would take longer than all of the leaving
 
 
 class Monitor:
@@ -402,6 +403,7 @@ class Monitor:
 
     def _leave(self) -> int:
         """Let clients take what they still have to get, then end; auto_remove: by becoming the command that removes."""
+        self._log.settle()
         self._place.let_go()
         self._place.forget_host()
         attended = self._clients.attended

@@ -74,6 +74,7 @@ class Nursery:
                 continue  # it is gone again
             try:
                 if not self._clone():
+                    self._listener.detach()  # its number will be another descriptor's
                     return int(connection)
             except OSError:
                 pass  # no more processes: the client tries it itself, and says why it cannot
