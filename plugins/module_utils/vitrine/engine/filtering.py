@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .core import Engine
 
 
+_LINKS = "/proc/sys/net/ipv4/conf"
+
+
 def _obstacles(engine: Engine, bridges: Iterable[str]) -> list[tuple[str, str]]:
     """The chains that drop what passes our bridges, as pairs (chain, bridge). Empty where nobody can be asked."""
     found = []
@@ -44,9 +47,8 @@ def warn(engine: Engine, plan: dict[str, Any]) -> None:
 def there(engine: Engine) -> list[str]:
     """The engine's bridges that are on this host now."""
     listed = [str(one.get("bridge") or "") for one in engine.store.networks.list().values()]
-    return [
-        name for name in {engine.settings.bridge, *listed} if name and os.path.isdir(f"/sys/class/net/{name}/bridge")
-    ]
+    # of this network namespace, whoever mounted /sys
+    return [name for name in {engine.settings.bridge, *listed} if name and os.path.exists(f"{_LINKS}/{name}")]
 
 
 def findings(engine: Engine) -> list[Finding]:
