@@ -9,8 +9,8 @@ import os
 import subprocess
 
 import pytest
-
 from tests.support.traces import until
+
 from vitrine.errors import HostError, PortInUse
 from vitrine.linux import netlink as route
 from vitrine.network import bridges, changes, links, nftables, plan, ports, rules

@@ -166,8 +166,7 @@ class Netlink:
         self._sequence += len(messages) + 2
         parts = []
         for number, (kind, flags, body) in enumerate((begin, *messages, end)):
-            # One acknowledgement says that all was looked at, and many would not fit into the socket's buffer. Failures
-            # are told unasked, in order. The end itself asks for nothing.
+            # One acknowledgement says that all was looked at; many would not fit the buffer. Failures are told unasked.
             wanted = flags | NLM_F_REQUEST | (NLM_F_ACK if number == len(messages) else 0)
             parts.append(_HEADER.pack(len(body) + 16, kind, wanted, first + number, 0))
             parts.append(body + b"\0" * (-len(body) % 4))
