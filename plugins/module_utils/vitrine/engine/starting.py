@@ -155,8 +155,7 @@ def prepare(engine: Engine, record: Any, spec: ContainerSpec, image: dict[str, A
     hostname = hostname_of(spec, record.id)
     network = plan_of(engine, spec, record.id, record.name, hostname)
     names = scope(engine, spec, network)
-    if names:
-        write_scope(paths.run, names)
+    write_scope(paths.run, names)
     files = _network_files(engine, spec, paths, hostname, network, shared)
     volumes = {mount.target: engine.store.volumes.path(mount.source) for mount in spec.mounts if mount.type == "volume"}
     root = engine.store.layers.prepare_root(paths.folder, record.chain_id)

@@ -32,9 +32,13 @@ _LIMIT = 1 << 20
 _YOUNG_NS = 2_000_000_000  # two changes may bear the same time, however finely it is written
 
 
-def write_scope(run_dir: str, scope: dict[str, Any]) -> None:
-    """Say what a container's names are from now on; its resolver sees it with the next question."""
-    fs.write_atomic(os.path.join(run_dir, SCOPE), marshal.dumps(scope), durable=False)
+def write_scope(run_dir: str, scope: dict[str, Any] | None) -> None:
+    """Say what a container's names are from now on (None: it has none); a resolver sees it with the next question."""
+    path = os.path.join(run_dir, SCOPE)
+    if scope is None:
+        _unlink(path)
+    else:
+        fs.write_atomic(path, marshal.dumps(scope), durable=False)
 
 
 def read_scope(run_dir: str) -> dict[str, Any] | None:
