@@ -51,6 +51,7 @@ class Forked:
         self.nursery = 0  # pid of the nursery if it was started here
         self._life = -1
         self._sock: Any = None
+        self._path = f"{run_root}/{_PREFIX}{key()}"
         reader, self._writer = os.pipe2(os.O_CLOEXEC)
         try:
             self._sock = self._reach(run_root)
@@ -68,7 +69,11 @@ class Forked:
             poll = select.poll()
             poll.register(self._sock.fileno(), select.POLLIN)
             patience = _BOOTING if self.nursery else _PATIENCE
-            answer = self._sock.recv(64) if poll.poll(patience * 1000) else b""
+            if poll.poll(patience * 1000):
+                answer = self._sock.recv(64)
+            else:
+                answer = b""
+                os.unlink(self._path)  # it hangs: the next one shall not wait for it too, but start another
         except OSError:
             answer = b""
         finally:
@@ -97,7 +102,7 @@ class Forked:
 
     def _reach(self, run_root: str) -> _socket.socket:
         """Return a connection to the nursery; it may only just have been started."""
-        name = _PREFIX + key()
+        name = os.path.basename(self._path)
         sock = connect(run_root, name)
         if sock is not None:
             return sock

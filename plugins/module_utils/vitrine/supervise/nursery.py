@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The process that monitors are forked from, so that they share its memory and need no start of an interpreter.
 
-It is executed like a monitor (runtime.seal), imports what monitors need, and then sleeps. It never sees a request: a
-client sends it one packet with the descriptors that a booted monitor would have been given, it forks twice, and the
-grandchild, which is nobody's child and holds nothing else, answers with its pid and becomes the monitor. So no
+It is executed like a monitor (runtime.seal), imports what monitors need, and then sleeps. It never sees a request: when
+a client connects it forks, and the new process, which is not its child, takes the client's packet with the descriptors
+that a booted monitor would have been given, closes all others, answers with its pid and becomes the monitor. So no
 container's environment or terminal can be found in another one's monitor.
 
 It lives no longer than the monitors: each holds the writing end of a pipe of which it holds the reading end, and so
