@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 
 from support.base_image import alone, cache_folder
+from vitrine.linux.prctl import die_with_parent
 
 SUITE = "bookworm"
 # what a small server has, and what the role would install: emulated, that takes minutes
@@ -184,7 +185,8 @@ class Machine:
         argv += ["-drive", f"file={self.overlay},format=qcow2,if=virtio"]
         argv += ["-netdev", f"user,id=net0{forwards}"]
         argv += ["-device", "virtio-net-pci,netdev=net0,romfile=", "-device", "virtio-rng-pci"]
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        here = os.getpid()
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, preexec_fn=lambda: die_with_parent(here))
         self.await_up()
 
     def await_up(self, after: str = "") -> None:
