@@ -200,6 +200,11 @@ def test_under_systemd_groups_lie_in_the_delegated_scope() -> None:
     plan = cgroups.compile({}, PATH, UNIFIED.replace(systemd=True))
     assert plan["unified"] == "/sys/fs/cgroup/vitrine.slice/vitrine.scope/" + "a" * 64
     assert plan["systemd"]["scope"] == "vitrine.scope"
+    assert "hugetlb" in UNIFIED.controllers
+    assert dict(plan["enable"]) == dict.fromkeys(("cpuset", "cpu", "io", "memory", "pids"), "")
+    pages = {"hugepageLimits": [{"pageSize": "2MB", "limit": 0}]}
+    asked = cgroups.compile(pages, PATH, UNIFIED.replace(systemd=True))
+    assert dict(asked["enable"])["hugetlb"] == "hugepage_limits"
     old = cgroups.compile({}, PATH, LEGACY.replace(systemd=True))
     assert (old["systemd"], old["dirs"]["memory"]) == (None, "/sys/fs/cgroup/memory" + PATH)
 

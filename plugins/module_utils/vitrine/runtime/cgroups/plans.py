@@ -72,10 +72,12 @@ def compile_plan(resources: dict[str, Any] | None, path: str, layout: Layout) ->
     plan["dirs"].update({name: layout.v1[name] + path for name in extra if name in layout.v1})
     wanted, writes = _limits(resources, plan, layout.controllers)
     _devices(plan, resources.get("devices"), writes)
+    # systemd hands down no others: asking for them at each start would be in vain
+    available = [name for name in layout.controllers if not owner or name in systemd.DELEGATED]
     plan["enable"] = tuple(
         (name, wanted.get(name, ""))
         for name in V2_CONTROLLERS
-        if name in wanted or (layout.mode == "unified" and name in layout.controllers)
+        if name in wanted or (layout.mode == "unified" and name in available)
     )
     plan["writes"] = tuple(writes)
     if layout.mode == "none":

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PRIVATE, BUS = "/run/systemd/private", "/run/dbus/system_bus_socket"
 MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 MONITORS = "monitors"
+DELEGATED = ("cpuset", "cpu", "io", "memory", "pids")  # the controllers that systemd hands down; it knows no others
 BOOT_SERVICE = "vitrine-boot.service"
 NO_LIMIT = 2**64 - 1  # systemd's "infinity"
 
