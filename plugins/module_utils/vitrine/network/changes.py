@@ -14,6 +14,7 @@ import os
 
 from ..errors import VitrineError
 from ..linux import netlink as route
+from ..linux.namespaces import inside
 from ..linux.netlink_kinds import route_delete
 from . import bridges, links, rules
 from . import plan as plans
@@ -36,7 +37,7 @@ def attach(before: dict[str, Any], after: dict[str, Any], netns: int, lock_path:
             found, _fallback = bridges.ensure(netlink, {**after, "endpoints": [one], "ports": []})
             _remove_inner(netns, one)  # what a command that was killed left
             links.make_link(netlink, one, found, netns)
-        links.inside(netns, lambda: links.configure([{**one, "default_route": False, "default_route6": False}]))
+        inside(netns, "net", lambda: links.configure([{**one, "default_route": False, "default_route6": False}]))
         _move(before, after, netns, lock_path)
     except (OSError, VitrineError) as error:
         try:
@@ -73,12 +74,12 @@ def _remove_inner(netns: int, one: dict[str, Any]) -> None:
         if number not in (0, errno.ENODEV):
             raise OSError(number, explanation or os.strerror(number))
 
-    links.inside(netns, delete)
+    inside(netns, "net", delete)
 
 
 def _move(before: dict[str, Any], after: dict[str, Any], netns: int, lock_path: str | None) -> None:
     """Let default routes and published ports be as ``after`` has them."""
-    links.inside(netns, lambda: _reroute(before["endpoints"], after["endpoints"]))
+    inside(netns, "net", lambda: _reroute(before["endpoints"], after["endpoints"]))
     addresses = [
         [one and one[f"address{suffix}"] for suffix, one in zip(("", "6"), plans.publishers(plan))]
         for plan in (before, after)

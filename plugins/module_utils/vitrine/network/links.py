@@ -11,13 +11,12 @@ out by ``disconnect``, or, when nobody lived to call it, by the next ``sweep``.
 from __future__ import annotations
 
 import _socket
-import _thread
 import errno
 import os
 
 from ..errors import HostError, StartFailed, VitrineError
 from ..linux import netlink as route
-from ..linux.namespaces import FLAGS, setns
+from ..linux.namespaces import inside
 from . import addresses as ip
 from . import bridges, firewalls, rules
 from . import plan as plans
@@ -58,7 +57,7 @@ def connect(plan: dict[str, Any], netns_path: str, lock_path: str | None = None)
             if plan["ports"]:
                 (fallback or rules).add_ports(plan)
         flush_udp(plan)
-        inside(fd, lambda: configure(plan["endpoints"]))
+        inside(fd, "net", lambda: configure(plan["endpoints"]))
     except (OSError, VitrineError) as error:
         _undo(plan, lock_path)
         if isinstance(error, VitrineError):
@@ -118,19 +117,6 @@ def configure(endpoints: list[dict[str, Any]]) -> None:
             bridges.write_switch(f"ipv6/conf/{name}/{switch}", value)
         operations += plans.outside_ops(one)
     route.apply(operations)
-
-
-def inside(fd: int, action: Callable[[], None]) -> None:
-    """Run action with the calling thread in another network namespace."""
-    own = os.open(f"/proc/self/task/{_thread.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        setns(fd, FLAGS["net"])
-        try:
-            action()
-        finally:
-            setns(own, FLAGS["net"])
-    finally:
-        os.close(own)
 
 
 def _undo(plan: dict[str, Any], lock_path: str | None) -> None:
