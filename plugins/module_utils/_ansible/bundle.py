@@ -247,6 +247,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.verify  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.volumes  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.aside  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attach  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attendants  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.clients  # noqa: F401

@@ -46,6 +46,14 @@ def connect(run_dir: str, *, stdin: bool, output: bool = True, hold: bool = Fals
     if not answer or answer[0] != wire.WELCOME:
         sock.close()
         raise Conflict("the container ended just now", hint="start it again", value=run_dir)
+    if answer[1] != wire.VERSION:
+        sock.close()
+        raise Conflict(
+            "the container was started by another version of the engine: "
+            f"its monitor speaks version {answer[1]} of the protocol, this engine version {wire.VERSION}",
+            hint="attach with that engine, or restart the container; logs, exec and stop work with both",
+            value=answer[1],
+        )
     return sock.detach()
 
 

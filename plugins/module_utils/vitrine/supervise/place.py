@@ -63,6 +63,7 @@ class Place:
     def save(self) -> None:
         """Keep the request, with the ports that were chosen, for a monitor that may have to replace this one."""
         kept = {name: value for name, value in self._request.items() if name not in _NOT_KEPT}
+        kept["format"] = wire.SAVED_FORMAT
         path = os.path.join(self._request["run_dir"], wire.SAVED)
         fs.write_atomic(path, marshal.dumps(kept), durable=False)
 

@@ -58,9 +58,10 @@ def next_delay(previous_ms: int, ran_seconds: float) -> int:
 def saved(run_dir: str) -> dict[str, Any] | None:
     """Return the request that a container was last launched with; None when it cannot be read."""
     try:
-        return marshal.loads(fs.read_file(os.path.join(run_dir, wire.SAVED), 16 << 20))
-    except (OSError, ValueError, EOFError, TypeError):
-        return None  # none yet, or written by another version of Python
+        request = marshal.loads(fs.read_file(os.path.join(run_dir, wire.SAVED), 16 << 20))
+        return request if request.get("format") == wire.SAVED_FORMAT else None
+    except (OSError, ValueError, EOFError, TypeError, AttributeError):
+        return None  # none yet, or written by another version of Python or of the engine
 
 
 def change(

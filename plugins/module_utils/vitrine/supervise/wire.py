@@ -27,13 +27,14 @@ import _socket
 import os
 import struct
 
-VERSION = 1
+VERSION = 1  # of the packets: counted up when one changes its meaning, for monitors outlive the engine they came with
 STATUS_FD = 4  # of a monitor: the pipe on which it says whether the container runs (report.py)
 CLIENT_FD = 5  # of a monitor: the end of a socketpair, its first client
 LISTEN_FD, LIFE_FD, FOLDER_FD = 3, 4, 5  # of a nursery: its socket, a pipe (nursery.py), the folder of its socket
 FORK = b"F"  # what a nursery is asked; with it come a monitor's descriptors: payload, status[, client]
 BORN = "=iQ"  # what the new monitor answers: its pid and start time
 SOCKET = "attach.sock"
+SAVED_FORMAT = 1  # of what is in that file: a request of another format is made anew from the container's record
 SAVED = "request"  # file of the run directory: what the monitor was asked, for the one that may have to replace it
 CHUNK = 65536  # largest payload
 
@@ -73,6 +74,8 @@ def exit_packet(code: int | None, oom: bool) -> bytes:
 
 def parse_exit(packet: bytes) -> tuple[int | None, bool]:
     """Return (exit code or None when unknown, whether it ended for want of memory)."""
+    if len(packet) < 6:
+        return None, False  # another version's
     _kind, code, oom = struct.unpack("=BiB", packet[:6])
     return (None if code == _EXIT_UNKNOWN else code), bool(oom)
 
