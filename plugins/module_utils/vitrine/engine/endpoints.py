@@ -109,6 +109,9 @@ def network(engine: Engine, name: str) -> dict[str, Any]:
 
 def check(engine: Engine, spec: ContainerSpec) -> ContainerSpec:
     """Return the spec with its networks' own names. Raises NotFound, InvalidInput."""
+    plans.check_ports(
+        [port.host_ip, port.host_port, port.container_port, port.protocol] for port in spec.published_ports
+    )
     names = wanted(spec)
     if not names:
         if spec.networks:
@@ -269,6 +272,10 @@ def ports_of(spec: ContainerSpec, records: dict[str, Any], endpoints: list[dict[
     for one in endpoints:
         if one["default_route"]:
             binding = records[one["network"]]["options"].get("com.docker.network.bridge.host_binding_ipv4") or ""
+    return _asked_ports(spec, binding)
+
+
+def _asked_ports(spec: ContainerSpec, binding: str) -> list[list[Any]]:
     return [
         [port.host_ip or binding, port.host_port, port.container_port, port.protocol] for port in spec.published_ports
     ]
