@@ -15,7 +15,7 @@ import os
 
 from ..errors import Conflict, VitrineError
 from ..linux import process
-from . import loop, state, streams, wire
+from . import aside, loop, state, streams, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class Run:
                 self._connected = True
                 self._undo.append(self.disconnect)
                 try:
-                    links.connect(request["network"], init.netns_path, request["lock_path"])
+                    network, path, lock = request["network"], init.netns_path, request["lock_path"]
+                    aside.call("network", lambda: links.connect(network, path, lock))
                 except (OSError, VitrineError):
                     init.prepare()  # an init that ended before it could be wired says itself why
                     raise
