@@ -146,7 +146,11 @@ def test_restart_policy_at_boot(policy, retries, code, restarts, wanted, starts)
 
 def test_a_changed_policy_is_in_the_kept_request(tmp_path):
     assert not restart.change(str(tmp_path), "always", 0)  # nobody to tell
-    kept = {"plan": {"process": {"argv": [b"x"]}}, "restart": {"policy": "no", "max_retries": 0}}
+    kept = {
+        "format": wire.SAVED_FORMAT,
+        "plan": {"process": {"argv": [b"x"]}},
+        "restart": {"policy": "no", "max_retries": 0},
+    }
     (tmp_path / wire.SAVED).write_bytes(marshal.dumps(kept))
     assert restart.change(str(tmp_path), "on-failure", 4)
     assert restart.saved(str(tmp_path)) == {**kept, "restart": {"policy": "on-failure", "max_retries": 4}}
