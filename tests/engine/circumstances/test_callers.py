@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.host import Host, Result
+from support.host import CHECKOUT, Host, Result
 from support.refusals import Elsewhere, in_namespace, refused, whole
 from support.traces import Traces, until
 
@@ -130,10 +130,12 @@ def test_a_read_only_tmp(host: Host) -> None:
     context = host.root.parent / "context"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM busybox\nRUN echo built > /built\n")
-    steps = (
-        f"mount --bind {base} /mnt", "mount -t tmpfs none /tmp", "mount -t tmpfs -o ro none /var/tmp",
-        f"mkdir -p {base}", f"mount --bind /mnt {base}", "mount -o remount,ro /tmp", "! touch /tmp/x 2>/dev/null",
-    )  # fmt: skip
+    steps = [
+        "mount -t tmpfs none /mnt", "mkdir /mnt/0 /mnt/1", f"mount --bind {base} /mnt/0",
+        f"mount --bind {CHECKOUT} /mnt/1", "mount -t tmpfs none /tmp", "mount -t tmpfs -o ro none /var/tmp",
+        f"mkdir -p {base} {CHECKOUT}", f"mount --bind /mnt/0 {base}", f"mount --bind /mnt/1 {CHECKOUT}",
+        "mount -o remount,ro /tmp", "! touch /tmp/x 2>/dev/null",
+    ]  # fmt: skip
     closed = Elsewhere(host, *in_namespace(" && ".join(steps)))
     assert closed(*FINE) == "fine\n"
     image = closed("build", "-q", str(context)).strip()
