@@ -180,13 +180,21 @@ def test_without_signal_proxy_the_client_alone_ends(host: Host, verb: str) -> No
 
 
 def _sockets(pid: int) -> list[str]:
-    return [link for link in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir()) if link.startswith("socket:")]
+    """What a client of a monitor holds once it is connected."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(os.readlink(entry))
+        except FileNotFoundError:
+            continue
+    return [link for link in found if link.startswith("socket:")]
 
 
 def test_what_is_typed_is_not_sent_where_no_input_is_attached(host: Host) -> None:
     host("run", "-d", "-i", "--name", "it", "busybox", "sh", "-c", "read line; echo got $line; exit 4")
     watcher = host.spawn("attach", "--no-stdin", "it", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert watcher.stdin is not None and watcher.stdout is not None
+    until(lambda: _sockets(watcher.pid))
     watcher.stdin.write("wrong\n")
     watcher.stdin.close()
     assert host.try_("attach", "it", stdin="right\n").out == "got right\n"
