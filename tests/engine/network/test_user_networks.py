@@ -215,6 +215,17 @@ def test_a_stopped_container_comes_and_goes(host):
     assert shown(host, "one")["web"]["IPAddress"] == "10.5.0.9" and list(shown(host, "one")) == ["web"]
 
 
+def test_a_restart_by_policy_keeps_what_a_container_without_network_was_connected_to(host):
+    host("network", "create", "late")
+    host("run", "-d", "--name", "alone", "--network", "none", "--restart", "always", "busybox", "sleep", "100")
+    host("network", "connect", "late", "alone")
+    before = shown(host, "alone")["late"]["IPAddress"]
+    pid = json.loads(host("inspect", "alone"))[0]["State"]["Pid"]
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: json.loads(host("inspect", "alone"))[0]["State"]["Pid"] not in (0, pid))
+    assert f"inet {before}/" in inside(host, "alone", "ip", "-4", "addr", "show", "eth0")
+
+
 def test_a_restart_by_policy_keeps_what_was_connected(host):
     host("network", "create", "--subnet", "10.5.0.0/24", "web")
     host("run", "-d", "--name", "one", "--restart", "always", "busybox", "sleep", "100")

@@ -113,11 +113,9 @@ class Place:
 
     def refresh_network(self) -> None:
         """Take what was connected and disconnected since the start as the container's network."""
-        network = self._request["network"]
-        if not network:
-            return
         from .. import lightjson
 
+        network = self._request["network"] or {"ports": []}
         path = os.path.join(os.path.dirname(self._request["state_path"]), NETWORK)
         try:
             with open(path, "rb") as file:
