@@ -31,6 +31,7 @@ HINTS = {
     errno.EPERM: "the engine needs root (CAP_NET_ADMIN)",
     errno.EOPNOTSUPP: "load the kernel modules: modprobe -a bridge veth",
     errno.EROFS: "the engine must be able to write to /proc/sys/net",
+    errno.EXFULL: "a bridge takes 1023 containers: stop some, or use another network for the next ones",
 }
 _DIGITS = "0123456789abcdef"
 
