@@ -7,7 +7,8 @@
 
 WHERE is "self" (this process) or "forked" (its forked children, each counts for itself). WHAT is "kill", an errno's
 name (that call fails, the next one works again) or the name and "+" (that call and all that follow fail). N is 0 to
-count only. REPORT is a file that gets one line for each call that was counted; a process that was killed writes none.
+count only. REPORT is a file that gets one line for each call that was counted (of forked ones: pid and call); a process
+that was killed writes none.
 
 Counted is what goes through ``os``, files opened for writing, the engine's own system calls, SQLite's statements and
 sockets of the kernel and of other processes of this host. ENOSPC happens only to what needs room, ENOMEM only to what
@@ -73,6 +74,8 @@ class Faults:
         if not (self.on and self.counting) or (self.code != "kill" and self.code not in kinds):
             return
         self.calls.append(f"{name} {detail if isinstance(detail, (str, bytes, int)) else ''}")
+        if self.where == "forked" and not self.number:  # the process may be killed when its work is done
+            self._write([f"{os.getpid()} {self.calls[-1]}"])
         here = len(self.calls)
         if here == self.number or (self.for_ever and here > self.number > 0):
             if self.code == "kill":
@@ -83,11 +86,14 @@ class Faults:
     def exit(self, code: int) -> None:
         """What os._exit is while this runs."""
         self.on = False
-        if self.where == "self" or self.calls:
-            fd = real["open"](self.report, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            real["write"](fd, "".join(call.replace("\n", " ") + "\n" for call in self.calls).encode())
-            os.close(fd)
+        if self.where == "self":
+            self._write(self.calls)
         _EXIT(code)
+
+    def _write(self, lines: list[str]) -> None:
+        fd = real["open"](self.report, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        real["write"](fd, "".join(line.replace("\n", " ") + "\n" for line in lines).encode())
+        os.close(fd)
 
 
 real = {name: getattr(os, name) for name in OS}

@@ -176,6 +176,9 @@ CASES = {
 }  # fmt: skip
 
 
+LOADED = "loaded.tar"
+
+
 def with_folder(folder: str) -> dict[str, Case]:
     """The use cases that need files of the host."""
     context = f"{folder}/context"
@@ -185,7 +188,7 @@ def with_folder(folder: str) -> dict[str, Case]:
     with open(f"{context}/file", "w", encoding="ascii") as file:
         file.write("content\n")
     archive = f"{folder}/saved.tar"
-    loaded = f"{folder}/loaded.tar"
+    loaded = f"{folder}/{LOADED}"
     return {
         "build": Case(
             ("build", "-q", "--no-cache", "-t", "built", context),
@@ -199,9 +202,6 @@ def with_folder(folder: str) -> dict[str, Case]:
         "load": Case(
             ("load", "-q", "-i", loaded),
             lambda host: host("run", "--rm", "--network", "none", "built", "cat", "/ran") == "ran\n",
-            prepare=(
-                ("build", "-q", "-t", "built", context), ("save", "-o", loaded, "built"), ("rmi", "built"),
-            ),
             undo=(("rmi", "built"),),
         ),
         "cp out": Case(

@@ -21,6 +21,16 @@ TABLE: dict[str, dict[str, str]] = {}
 OUTPUT = CHECKOUT / "tests" / "output" / "faults.txt"
 
 
+def with_busybox(folder: Path) -> Host:
+    from support.base_image import busybox_image
+    from vitrine.store import Store
+
+    here = Host(folder)
+    with Store(str(here.root)) as store:
+        busybox_image(store)
+    return here
+
+
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory):
     """A host that has an image, and things that no fault of any command may touch."""
@@ -28,12 +38,7 @@ def host(tmp_path_factory: pytest.TempPathFactory):
         pytest.skip("needs root")
     if shutil.which("busybox") is None:
         pytest.skip("needs busybox-static")
-    from support.base_image import busybox_image
-    from vitrine.store import Store
-
-    here = Host(tmp_path_factory.mktemp("faults"))
-    with Store(str(here.root)) as store:
-        busybox_image(store)
+    here = with_busybox(tmp_path_factory.mktemp("faults"))
     yield here
     here.close()
     Traces(here).gone()
@@ -42,14 +47,18 @@ def host(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def use_cases(host: Host, tmp_path_factory: pytest.TempPathFactory):
     """All use cases by name."""
-    found = {**cases.CASES, **cases.with_folder(str(tmp_path_factory.mktemp("files")))}
+    files = tmp_path_factory.mktemp("files")
+    found = {**cases.CASES, **cases.with_folder(str(files))}
+    # made on another host, so that this one has none of their layers
+    maker = with_busybox(tmp_path_factory.mktemp("maker"))
+    maker("build", "-q", "-t", "built", found["build"].words[-1])
+    maker("save", "-o", files / cases.LOADED, "built")
     registry = None
     if shutil.which("docker-registry"):
         registry = Registry(tmp_path_factory.mktemp("registry"))
         name = f"{registry.host}/it:1"
-        host("build", "-q", "-t", name, found["build"].words[-1])
-        host("push", "-q", name)
-        host("rmi", name)
+        maker("tag", "built", name)
+        maker("push", "-q", name)
         found.update(cases.with_registry(name))
     yield found
     if registry is not None:
