@@ -297,8 +297,8 @@ options:
       - label
   log_driver:
     description:
-      - Where output goes. V(json-file) and V(k8s-file) write files beside the container, V(journald) to systemd's journal,
-        V(none) nowhere.
+      - Where output goes. V(json-file) and V(k8s-file) write files beside the container, V(journald) to systemd's
+        journal, V(none) nowhere.
     type: str
     choices:
       - json-file

@@ -170,7 +170,7 @@ def test_systemd_is_told_that_the_container_runs(host, run, tmp_path):
             assert b"NOTIFY_SOCKET" not in command.communicate(timeout=60)[0]
 
 
-@pytest.mark.parametrize("torn", ["", "\0\0\0\0", "[\"abc"])
+@pytest.mark.parametrize("torn", ["", "\0\0\0\0", '["abc'])
 def test_what_a_power_cut_tore_of_a_removed_container_goes(host, torn):
     folder = host.root / "containers" / ("ab" * 32)
     folder.mkdir()

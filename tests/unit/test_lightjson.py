@@ -70,6 +70,8 @@ def test_it_imports_neither_re_nor_enum():
 
 @pytest.mark.parametrize("text", ['{"a', "{", "[1,", '"\\u12"', '{"a" 1}', "nul", ""])
 def test_what_json_refuses_is_refused_where_json_was_never_loaded(text):
-    code = "import sys; from vitrine import lightjson\ntry: lightjson.loads(sys.argv[1])\nexcept ValueError: sys.exit(7)"
+    code = (
+        "import sys; from vitrine import lightjson\ntry: lightjson.loads(sys.argv[1])\nexcept ValueError: sys.exit(7)"
+    )
     done = subprocess.run([sys.executable, "-S", "-c", code, text], env={"PYTHONPATH": str(ENGINE)})
     assert done.returncode == 7

@@ -17,4 +17,4 @@ def ensure() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
             if getattr(sys, name) is None:
-                setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+                setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115

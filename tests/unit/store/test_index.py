@@ -16,9 +16,9 @@ import pytest
 
 from vitrine.errors import (
     Conflict,
-    HostError,
     ContainerNotFound,
     ContentMismatch,
+    HostError,
     ImageInUse,
     ImageNotFound,
     InvalidInput,

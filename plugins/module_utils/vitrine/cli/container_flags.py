@@ -113,16 +113,6 @@ def _integer(text: str | None, flag: str) -> int | None:
         raise InvalidInput(f"--{flag} is {text!r}", hint="write a whole number", value=text) from None
 
 
-def _pairs(words: list[str], flag: str) -> dict[str, str]:
-    result = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not key or not equals:
-            raise InvalidInput(f"--{flag} is {word!r}", hint="write key=value", value=word)
-        result[key] = value
-    return result
-
-
 def _mounts(options: Options) -> tuple[Mount, ...]:
     mounts = [*map(parse.volume, options.volume), *map(parse.mount, options.mount)]
     for mount in mounts[len(options.volume) :]:
@@ -253,7 +243,7 @@ def container_spec(options: Options, image: str, command: list[str]) -> Containe
         privileged=options.privileged,
         read_only=options.read_only,
         security_opts=tuple(options.security_opt),
-        sysctls=_pairs(options.sysctl, "sysctl"),
+        sysctls=parse.pairs(options.sysctl, "sysctl"),
         ulimits=tuple(map(parse.ulimit, options.ulimit)),
         devices=tuple(map(parse.device, options.device)),
         init=options.init,
@@ -264,7 +254,7 @@ def container_spec(options: Options, image: str, command: list[str]) -> Containe
         stop_signal=options.stop_signal,
         auto_remove=options.rm,
         log_driver=options.log_driver,
-        log_options=_pairs(options.log_opt, "log-opt"),
+        log_options=parse.pairs(options.log_opt, "log-opt"),
         pid_mode=options.pid or "",
         ipc_mode=options.ipc or "",
         uts=options.uts or "",

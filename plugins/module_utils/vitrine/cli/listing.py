@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -13,7 +12,6 @@ from ..engine import volumes
 from ..errors import ContainerNotFound, ImageNotFound, InvalidInput, NotFound, VitrineError
 from . import table
 from .flags import Command, Options, option, switch
-from .messages import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,13 +161,4 @@ def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
             documents.append(_document(engine, name, options.type, sizes=options.size))
         except NotFound as error:
             missing.append(error)
-    if options.format in (None, "json"):
-        sys.stdout.write(json.dumps(documents, indent=4 if options.format is None else None) + "\n")
-    elif options.format == "":
-        raise InvalidInput("the format is empty", hint="write json, or {{.Key}}", value="")
-    else:
-        for document in documents:
-            sys.stdout.write(table.fill(document, options.format) + "\n")
-    for problem in missing:
-        complain(problem)
-    return int(bool(missing))
+    return table.print_documents(documents, missing, options.format)

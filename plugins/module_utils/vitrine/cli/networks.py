@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from ..engine import parse
@@ -13,7 +12,6 @@ from ..errors import InvalidInput, NotFound
 from . import table
 from .flags import Command, Options, option, switch
 from .lifecycle import each
-from .messages import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,17 +86,6 @@ COMMANDS = {
 }  # fmt: skip
 
 
-def pairs(words: list[str], flag: str) -> dict[str, str]:
-    """KEY=VALUE words as a dict. Raises InvalidInput."""
-    result = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not key or not equals:
-            raise InvalidInput(f"--{flag} is {word!r}", hint="write key=value", value=word)
-        result[key] = value
-    return result
-
-
 def _truth(text: str | None, flag: str) -> bool | None:
     if text is None:
         return None
@@ -115,11 +102,11 @@ def create(engine: Engine, options: Options, operands: list[str]) -> int:
         subnets=[word for text in options.subnet for word in text.split(",")],
         gateways=[word for text in options.gateway for word in text.split(",")],
         ip_ranges=[word for text in options.ip_range for word in text.split(",")],
-        aux_addresses=pairs(options.aux_address, "aux-address"),
+        aux_addresses=parse.pairs(options.aux_address, "aux-address"),
         internal=options.internal,
         ipv6=_truth(options.ipv6, "ipv6"),
         ipv4=_truth(options.ipv4, "ipv4") is not False,
-        options=pairs(options.opt, "opt"),
+        options=parse.pairs(options.opt, "opt"),
         labels=dict(map(parse.label, options.label)),
         attachable=options.attachable,
     )
@@ -150,19 +137,9 @@ def _shown(record: dict[str, Any], filters: list[tuple[str, str]], used: set[str
     return all(any(found) for found in wanted.values())
 
 
-def _filters(words: list[str], known: tuple[str, ...]) -> list[tuple[str, str]]:
-    found = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or key not in known:
-            raise InvalidInput(f"invalid filter {word!r}", hint=f"use {', '.join(known)} with =VALUE", value=word)
-        found.append((key, value))
-    return found
-
-
 def ls(engine: Engine, options: Options, _operands: list[str]) -> int:
     """vitrine network ls"""
-    filters = _filters(options.filter, _FILTERS)
+    filters = parse.filters(options.filter, _FILTERS)
     used: set[str] = set()
     if any(key == "dangling" for key, _value in filters):
         used = {one["name"] for one in engine.networks.all() if engine.networks.members(one["name"])}
@@ -201,14 +178,7 @@ def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
             documents.append(engine.networks.inspect(name, kernel=options.verbose))
         except NotFound as error:
             missing.append(error)
-    if options.format in (None, "json"):
-        sys.stdout.write(json.dumps(documents, indent=4 if options.format is None else None) + "\n")
-    else:
-        for document in documents:
-            sys.stdout.write(table.fill(document, options.format) + "\n")
-    for problem in missing:
-        complain(problem)
-    return int(bool(missing))
+    return table.print_documents(documents, missing, options.format)
 
 
 def remove(engine: Engine, options: Options, operands: list[str]) -> int:
@@ -253,7 +223,7 @@ def disconnect(engine: Engine, _options: Options, operands: list[str]) -> int:
 
 def prune(engine: Engine, options: Options, _operands: list[str]) -> int:
     """vitrine network prune"""
-    conditions = _filters(options.filter, ("until", "label", "label!"))
+    conditions = parse.filters(options.filter, ("until", "label", "label!"))
     if not options.force:
         sys.stdout.write(
             "WARNING! This will remove all networks that no container is on.\nAre you sure you want to continue? [y/N] "

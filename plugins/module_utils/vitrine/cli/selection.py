@@ -25,20 +25,13 @@ _OF_ANY_STATE = ("status", "exited")  # who asks for these wants to see those th
 
 def pairs(words: list[str]) -> list[tuple[str, str]]:
     """The filters as (key, value). Raises InvalidInput."""
-    found = [word.partition("=") for word in words]
-    for word, (key, equals, value) in zip(words, found):
-        if not key or not equals:
-            raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
-        if key not in FILTERS:
-            raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(FILTERS)}", value=key)
-        known = {"status": STATES, "health": (*health.STATUSES, "none")}.get(key)
-        if known and value not in known:
-            raise InvalidInput(f"invalid filter {word!r}", hint=f"use one of {', '.join(known)}", value=value)
+    found = parse.filters(words, FILTERS, {"status": STATES, "health": (*health.STATUSES, "none")})
+    for key, value in found:
         if key == "exited" and not value.lstrip("-").isdigit():
-            raise InvalidInput(f"invalid filter {word!r}", hint="write an exit code", value=value)
+            raise InvalidInput(f"invalid filter 'exited={value}'", hint="write an exit code", value=value)
         if key in ("publish", "expose"):
             _ports(value)
-    return [(key, value) for key, _equals, value in found]
+    return found
 
 
 class Selection:

@@ -12,12 +12,14 @@ import time
 
 from ..errors import InvalidInput
 from .flags import Usage, option
-from .messages import plain
+from .messages import complain, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
+
+    from ..errors import VitrineError
 
 _CLOCK = "%Y-%m-%d %H:%M:%S"
 FORMAT = option("format", value="FORMAT", help="As table, as json (a line each), or a text with keys such as {{.ID}}")
@@ -28,9 +30,7 @@ def checked(form: str | None) -> str | None:
     if form in (None, "json"):
         return form
     if "{{" not in form:
-        raise Usage(
-            f"--format cannot be {form!r}", hint="write json, or a text with keys such as {{.ID}}", value=form
-        )
+        raise Usage(f"--format cannot be {form!r}", hint="write json, or a text with keys such as {{.ID}}", value=form)
     return form
 
 
@@ -62,6 +62,20 @@ def _print_table(lines: list[list[str]]) -> None:
     for line in lines:
         text = "   ".join(cell.ljust(width) for cell, width in zip(line, widths))
         sys.stdout.write(text.rstrip() + "\n")
+
+
+def print_documents(documents: list[dict[str, Any]], missing: Sequence[VitrineError], form: str | None) -> int:
+    """Print what inspect found, as --format says, and complain of what it did not find; returns the exit code."""
+    if form == "":
+        raise InvalidInput("the format is empty", hint="write json, or {{.Key}}", value="")
+    if form in (None, "json"):
+        sys.stdout.write(json.dumps(documents, indent=4 if form is None else None) + "\n")
+    else:
+        for document in documents:
+            sys.stdout.write(fill(document, form or "") + "\n")
+    for problem in missing:
+        complain(problem)
+    return int(bool(missing))
 
 
 def fill(document: dict[str, Any], form: str) -> str:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from ..engine import parse, volumes
@@ -14,7 +13,6 @@ from ..errors import InvalidInput, NotFound
 from . import table
 from .flags import Command, Options, option, switch
 from .lifecycle import each
-from .messages import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,27 +69,7 @@ def inspect(engine: Engine, options: Options, operands: list[str]) -> int:
             documents.append(volumes.document(engine.store.volumes.get(name)))
         except NotFound as error:
             missing.append(error)
-    if form in (None, "json"):
-        sys.stdout.write(json.dumps(documents, indent=4 if form is None else None) + "\n")
-    else:
-        sys.stdout.write("".join(f"{table.fill(document, form)}\n" for document in documents))
-    for problem in missing:
-        complain(problem)
-    return int(bool(missing))
-
-
-def _filters(words: list[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not key or not equals:
-            raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
-        if key not in _FILTERS:
-            raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(_FILTERS)}", value=key)
-        if key == "dangling" and value not in _TRUTH:
-            raise InvalidInput(f"invalid filter {word!r}", hint="write true or false", value=word)
-        pairs.append((key, value))
-    return pairs
+    return table.print_documents(documents, missing, form)
 
 
 def _passes(row: dict[str, Any], used: bool, filters: list[tuple[str, str]]) -> bool:
@@ -111,7 +89,7 @@ def _passes(row: dict[str, Any], used: bool, filters: list[tuple[str, str]]) -> 
 
 def ls(engine: Engine, options: Options, _operands: list[str]) -> int:
     """vitrine volume ls"""
-    filters = _filters(options.filter)
+    filters = parse.filters(options.filter, _FILTERS, {"dangling": _TRUTH})
     taken = volumes.users(engine)
     rows = [volumes.document(volume) for volume in engine.store.volumes.list()]
     rows = [row for row in rows if _passes(row, row["Name"] in taken, filters)]

@@ -97,7 +97,7 @@ class _Writer:
         if kind is None:
             self._tar.close()
         else:  # or the archive's end would be written when it is collected, and that it cannot be would be told
-            self._tar.fileobj.closed = True  # type: ignore[union-attr, misc]
+            self._tar.fileobj.closed = True  # type: ignore[attr-defined, union-attr, misc]
 
 
 def _blob_name(digest: str) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 
-from ..errors import InvalidInput
 from ..store.events import Event
 from ..supervise import journal
-from . import events
+from . import events, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,14 +29,7 @@ class Filter:
     def __init__(self, words: Sequence[str]) -> None:
         """words: "key=value". Raises InvalidInput."""
         self._wanted: dict[str, list[str]] = {}
-        for word in words:
-            key, equals, value = word.partition("=")
-            if not key or not equals:
-                raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
-            if key not in FILTERS:
-                raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(FILTERS)}", value=key)
-            if key == "type" and value not in KINDS:
-                raise InvalidInput(f"invalid filter {word!r}", hint=f"use one of {', '.join(KINDS)}", value=value)
+        for key, value in parse.filters(words, FILTERS, {"type": KINDS}):
             self._wanted.setdefault(key, []).append(value)
 
     def passes(self, event: Event) -> bool:

@@ -317,6 +317,35 @@ def label(text: str) -> tuple[str, str]:
     return key, value
 
 
+def pairs(words: Iterable[str], flag: str) -> dict[str, str]:
+    """{"key": "value"} from the "key=value" words of a flag."""
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise InvalidInput(f"--{flag} is {word!r}", hint="write key=value", value=word)
+        found[key] = value
+    return found
+
+
+def filters(
+    words: Iterable[str], known: Iterable[str], values: Mapping[str, Iterable[str]] | None = None
+) -> list[tuple[str, str]]:
+    """[("key", "value")] from "key=value". known: the keys that there are; values: what those of some keys may be."""
+    found = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not key or not equals:
+            raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
+        if key not in known:
+            raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(known)}", value=key)
+        allowed = (values or {}).get(key)
+        if allowed is not None and value not in allowed:
+            raise InvalidInput(f"invalid filter {word!r}", hint=f"use one of {', '.join(allowed)}", value=value)
+        found.append((key, value))
+    return found
+
+
 def restart(text: str) -> tuple[str, int]:
     """(policy, maximum of retries) from "always" or "on-failure:3"; 0 retries is no maximum."""
     policy, colon, retries = text.partition(":")

@@ -10,7 +10,7 @@ import time
 
 from .. import lightjson as json
 from ..errors import Conflict, ImageInUse, InvalidInput, NotFound
-from . import disk_use, volumes
+from . import disk_use, parse, volumes
 from .paths import ATTENDED, OWNER, Paths
 from .spec import ContainerSpec
 
@@ -32,12 +32,9 @@ class Choice:
         self._until = 0
         self._labels: list[tuple[bool, str, str, str]] = []
         keys = ("until", "label", "label!") if until else ("label", "label!")
-        for word in words:
-            key, equals, value = word.partition("=")
-            if not key or not equals or not value:
-                raise InvalidInput(f"invalid filter {word!r}", hint="write key=value", value=word)
-            if key not in keys:
-                raise InvalidInput(f"invalid filter {key!r}", hint=f"use one of {', '.join(keys)}", value=key)
+        for key, value in parse.filters(words, keys):
+            if not value:
+                raise InvalidInput(f"the filter {key!r} has no value", hint="write key=value", value=key)
             if key == "until":
                 self._until = moment(value)
             else:

@@ -103,14 +103,14 @@ class Forked:
     def _reach(self, run_root: str) -> _socket.socket:
         """Return a connection to the nursery; it may only just have been started."""
         name = os.path.basename(self._path)
-        sock = connect(run_root, name)
+        sock = wire.reach(run_root, name, wait=False)
         if sock is not None:
             return sock
         os.makedirs(run_root, 0o700, exist_ok=True)
         lock = os.open(f"{run_root}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)  # for microseconds: who comes second finds a socket to wait at
-            sock = connect(run_root, name)
+            sock = wire.reach(run_root, name, wait=False)
             if sock is not None:
                 return sock
             listener = listen(run_root, name)
@@ -118,7 +118,7 @@ class Forked:
             os.close(lock)
         try:
             self._start(run_root, listener)
-            sock = connect(run_root, name)
+            sock = wire.reach(run_root, name, wait=False)
         finally:
             listener.close()
         if sock is None:
@@ -185,24 +185,6 @@ def _oom_score_adj() -> bytes:
     return _read("/proc/self/oom_score_adj").strip()
 
 
-def connect(run_root: str, name: str) -> _socket.socket | None:
-    """Return a connection, or None when nobody listens there. Raises OSError when nobody can be waited for."""
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK)
-    try:
-        folder = os.open(run_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            sock.connect(f"/proc/self/fd/{folder}/{name}")
-        finally:
-            os.close(folder)
-        return sock
-    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-        sock.close()
-        return None
-    except BaseException:
-        sock.close()
-        raise
-
-
 def listen(run_root: str, name: str) -> _socket.socket:
     """Return the socket that a nursery will serve; clients may connect, and wait, from now on."""
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -226,7 +208,7 @@ def listen(run_root: str, name: str) -> _socket.socket:
 
 def _refused(run_root: str, name: str) -> bool:
     try:
-        sock = connect(run_root, name)
+        sock = wire.reach(run_root, name, wait=False)
     except OSError:
         return False
     if sock is not None:

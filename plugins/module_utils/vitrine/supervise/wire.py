@@ -90,15 +90,25 @@ def pair() -> tuple[_socket.socket, _socket.socket]:
 
 
 def connect(run_dir: str) -> _socket.socket | None:
-    """Return a connection to the container's monitor, or None when there is none.
+    """Return a connection to the container's monitor, or None when there is none."""
+    sock = reach(run_dir, SOCKET)
+    if sock is not None:
+        enlarge(sock)
+    return sock
+
+
+def reach(folder_path: str, name: str, *, wait: bool = True) -> _socket.socket | None:
+    """Return a connection to the socket of that name in a folder; None when nobody listens there.
 
     The address names a descriptor of the folder, because a path of more than 107 bytes does not fit into one.
+    wait: whether this and later calls may block. Raises OSError when there is somebody, and no connection.
     """
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    flags = _socket.SOCK_CLOEXEC | (0 if wait else _socket.SOCK_NONBLOCK)
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | flags)
     try:
-        folder = os.open(run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(folder_path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            sock.connect(f"/proc/self/fd/{folder}/{SOCKET}")
+            sock.connect(f"/proc/self/fd/{folder}/{name}")
         finally:
             os.close(folder)
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -107,7 +117,6 @@ def connect(run_dir: str) -> _socket.socket | None:
     except BaseException:
         sock.close()
         raise
-    enlarge(sock)
     return sock
 
 
