@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     Sections = dict[str, list[str]]  # by table
 
 TABLES = ("raw", "filter", "nat")
-LAYOUT = "2"  # count up when the base changes
+LAYOUT = "3"  # count up when the base changes
+_NO_LOOPBACK = "! -d 127.0.0.0/8 "  # no link may bring what is for there
 BASE = {
     "raw": ("RAW",),
     "filter": ("FWD", "OUT", "IN", "PASS", "TO", "FROM"),
@@ -149,7 +150,7 @@ def _base(name: str, there: Sections, aside: str) -> Sections:
         "filter": [(f"-A {name}-FWD", f"{name}-{kind}") for kind in ("OUT", "IN", "PASS")]
         + [("-I FORWARD 1", f"{name}-FWD")],
         "nat": [
-            ("-A PREROUTING -m addrtype --dst-type LOCAL", f"{name}-PUB"),
+            (f"-A PREROUTING {'' if aside else _NO_LOOPBACK}-m addrtype --dst-type LOCAL", f"{name}-PUB"),
             (f"-A OUTPUT {aside}-m addrtype --dst-type LOCAL", f"{name}-PUB"),
             ("-A POSTROUTING", f"{name}-POST"),
         ],
@@ -162,6 +163,10 @@ def _base(name: str, there: Sections, aside: str) -> Sections:
         made[table] += [
             f"{rule} -j {target}" for rule, target in wanted[table] if (rule.split()[1], target) not in jumps
         ]
+    for line in there["nat"] if not aside else ():  # as layout 2 had it
+        if line.startswith("-A PREROUTING ") and _target(line) == f"{name}-PUB" and _NO_LOOPBACK not in line:
+            rule, target = wanted["nat"][0]
+            made["nat"] += [f"-D{line[2:]}", f"{rule} -j {target}"]
     return made
 
 

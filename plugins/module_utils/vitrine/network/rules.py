@@ -9,7 +9,8 @@ those of containers that are gone are found again.
 
     chain early        by destination: packets from elsewhere to a network's own addresses are dropped; so are those for
                        127.0.0.0/8 out of a bridge, whose route_localnet would let them in (CVE-2020-8558)
-    chain prerouting, output -> publish    host address and port -> container's address and port
+    chain prerouting, output -> publish    host address and port -> container's address and port; what is published on
+                       127.0.0.0/8 by output only, as no link may bring packets for there
     chain forward      by incoming bridge: what may not leave (internal, isolate); by outgoing bridge: into a network
                        goes what is established, published, or comes from the network itself
     chain postrouting  by source: masquerade out of the network, and from a container back into it; from 127.0.0.1
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from ..linux.netlink import Message, Netlink
 
-LAYOUT = "layout_3"  # count up when the base ruleset changes: hosts then replace theirs, keeping the ports
+LAYOUT = "layout_4"  # count up when the base ruleset changes: hosts then replace theirs, keeping the ports
 EVERY, ONE = "ports", "ports_at"  # maps for ports on every address of the host, and on one
 MAPS = (EVERY, ONE)
 BRIDGES, INTO, OUT_OF, SUBNETS, SOURCES = "bridges", "into", "out_of", "subnets", "sources"
@@ -169,6 +170,9 @@ def base(table: str, family: int) -> list[Message]:
     size, source, destination = (16, 8, 24) if family == nft.IPV6 else (4, 12, 16)
     address = nft.TYPE_IPV6 if family == nft.IPV6 else nft.TYPE_IPV4
     publish = nft.to_this_host() + nft.verdict(nft.JUMP, "publish")
+    loopback = 127 << 24
+    # What is published on 127.0.0.1 is for the host itself: a packet to there from a link is a neighbour's attempt.
+    elsewhere = nft.payload(1, 16, 1) + nft.compare(b"\x7f", equal=False) if family == nft.IPV4 else b""
     # Nothing can be sent on that comes from ::1: left alone, it is refused at once, and who asked tries 127.0.0.1.
     aside = nft.payload(1, 24, 16) + nft.compare(b"\0" * 15 + b"\1", equal=False) if family == nft.IPV6 else b""
     after = nft.SLOT + size // 4
@@ -193,7 +197,7 @@ def base(table: str, family: int) -> list[Message]:
         nft.chain(table, "forward", "filter", nft.FORWARD, 0),
         nft.chain(table, "postrouting", "nat", nft.POSTROUTING, 100),
         nft.rule(table, "early", nft.payload(1, destination, size), nft.by_verdict(SUBNETS, first + 6)),
-        nft.rule(table, "prerouting", publish),
+        nft.rule(table, "prerouting", elsewhere + publish),
         nft.rule(table, "output", aside + publish),
         nft.rule(
             table,
@@ -214,7 +218,6 @@ def base(table: str, family: int) -> list[Message]:
     if family == nft.IPV4:
         ours_in = nft.meta(nft.META_IIFNAME) + nft.in_set(BRIDGES, first + 3)
         ours_out = nft.meta(nft.META_OIFNAME) + nft.in_set(BRIDGES, first + 3)
-        loopback = 127 << 24
         messages += [
             nft.rule(table, "early", ours_in, nft.in_network(16, loopback, 8), nft.verdict(nft.DROP)),
             nft.rule(table, "postrouting", nft.in_network(12, loopback, 8), ours_out, nft.masquerade()),
