@@ -100,6 +100,16 @@ def test_every_field_is_read_back_from_the_flags():
     assert not differing, {name: (getattr(again, name), getattr(spec, name)) for name in differing}
 
 
+def test_networks_are_read_back():
+    wanted = {
+        "front": {"ipv4_address": "10.1.0.9", "aliases": ["www", "web"], "gw_priority": 5},
+        "back": {"ipv6_address": "fd00::9", "mac_address": "02:00:00:00:00:01", "driver_opts": {"a": "b"}},
+        "third": {},
+    }
+    spec = ContainerSpec(image="i", network_mode="front", networks=wanted)
+    assert read_back(words_of(spec)) == spec
+
+
 def test_rm_and_no_health_check():
     spec = ContainerSpec(image="i", auto_remove=True, healthcheck={"Test": ["NONE"]})
     assert read_back(words_of(spec)) == spec

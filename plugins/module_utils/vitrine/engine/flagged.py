@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _TEXTS = {
     "name": "name", "user": "user", "working_dir": "workdir", "hostname": "hostname", "domainname": "domainname",
-    "network_mode": "network", "mac_address": "mac-address", "memory": "memory", "shm_size": "shm-size",
+    "mac_address": "mac-address", "memory": "memory", "shm_size": "shm-size",
     "memory_swap": "memory-swap", "memory_reservation": "memory-reservation", "memory_swappiness": "memory-swappiness",
     "cpu_shares": "cpu-shares", "cpu_period": "cpu-period", "cpu_quota": "cpu-quota", "cpuset_cpus": "cpuset-cpus",
     "cpuset_mems": "cpuset-mems", "pids_limit": "pids-limit", "blkio_weight": "blkio-weight", "pid_mode": "pid",
@@ -45,7 +45,9 @@ def words_of(spec: ContainerSpec) -> list[str]:
     words = []
     command = list(spec.command or ())
     for name, value in spec.as_dict().items():
-        if name in ("image", "command", "restart_retries") or value == getattr(ContainerSpec, name):
+        if name in ("image", "command", "restart_retries", "network_mode", "networks") or value == getattr(
+            ContainerSpec, name
+        ):
             continue
         if name == "entrypoint":
             # the flag takes one word: the others stand before the command's, which is where they end up
@@ -61,7 +63,7 @@ def words_of(spec: ContainerSpec) -> list[str]:
             words += _OTHERS[name](value, spec)
         else:
             raise _no_flag(name, value)
-    return [*words, spec.image, *command]
+    return [*words, *_networks(spec), spec.image, *command]
 
 
 def _no_flag(name: str, value: object) -> InvalidInput:
@@ -99,6 +101,28 @@ def _health(check: dict[str, Any], _spec: ContainerSpec) -> list[str]:
             words.append(f"--{_HEALTH[key]}={value if key == 'Retries' else f'{value}ns'}")
         elif key != "Test":
             raise _no_flag("healthcheck", check)
+    return words
+
+
+_ENDPOINT = {"ipv4_address": "ip", "ipv6_address": "ip6", "mac_address": "mac-address", "gw_priority": "gw-priority"}
+
+
+def _networks(spec: ContainerSpec) -> list[str]:
+    """Each network with what is wanted of it; the one that the mode names comes first."""
+    modes = [] if spec.network_mode == ContainerSpec.network_mode and not spec.networks else [spec.network_mode]
+    words = []
+    for name in dict.fromkeys([*modes, *spec.networks]):
+        fields = []
+        for key, value in (spec.networks.get(name) or {}).items():
+            if key == "aliases":
+                fields += [f"alias={alias}" for alias in value]
+            elif key == "driver_opts":
+                fields += [f"driver-opt={option}={text}" for option, text in value.items()]
+            elif key in _ENDPOINT:
+                fields.append(f"{_ENDPOINT[key]}={value}")
+            else:
+                raise _no_flag("networks", spec.networks)
+        words.append(f"--network={','.join([f'name={name}', *fields]) if fields else name}")
     return words
 
 
