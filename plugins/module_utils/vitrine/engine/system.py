@@ -352,9 +352,10 @@ class System:
         from . import filtering
 
         mended = self._mend() if repair else []
+        mended += self.reconcile()  # first: whoever opens the store does it, and tells nobody
         return {
             "host": host.check(self.engine.settings.root) + filtering.findings(self.engine),
-            "reconciled": mended + self.reconcile(),
+            "reconciled": mended,
             "store": self.engine.store.verify(repair=repair),
         }
 
