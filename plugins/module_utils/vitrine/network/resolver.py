@@ -193,14 +193,20 @@ class Zone:
         self.names: dict[bytes, list[bytes]] = {}
         self.reverse: dict[bytes, bytes] = {}
         for entry in entries:
-            packed = [address for address in map(packed_address, entry["addresses"]) if address]
-            own = os.fsencode(entry["name"])
-            for address in packed:
-                self.reverse[address] = own + self.suffix
-            for word in (entry["name"], entry["id"][:12], entry["hostname"], *entry["aliases"]):
-                if word:
-                    held = self.names.setdefault(os.fsencode(word).lower().rstrip(b"."), [])
-                    held += [address for address in packed if address not in held]
+            try:
+                self._add(entry)
+            except (LookupError, TypeError, ValueError, AttributeError):
+                continue  # what is wrong with one container's names must not keep the others from theirs
+
+    def _add(self, entry: dict[str, Any]) -> None:
+        packed = [address for address in map(packed_address, entry["addresses"]) if address]
+        own = os.fsencode(entry["name"])
+        for address in packed:
+            self.reverse[address] = own + self.suffix
+        for word in (entry["name"], entry["id"][:12], entry["hostname"], *entry["aliases"]):
+            if word:
+                held = self.names.setdefault(os.fsencode(word).lower().rstrip(b"."), [])
+                held += [address for address in packed if address not in held]
 
     def find(self, name: bytes) -> list[bytes] | None:
         """The addresses of a name, with or without the network's name behind it; None: it is no name here."""
@@ -340,6 +346,8 @@ def valid(query: Query, identity: int, response: bytes) -> bool:
         if (name, *_unpack(">HH", response, offset)) != (query.name, query.kind, query.which):
             return False
         offset += 4
+        if offset != query.end:
+            return False  # other labels, which look the same joined by dots
         if flags & _TRUNCATED:
             return True  # may end anywhere
         for _number in range(sum(counts)):

@@ -47,6 +47,7 @@ class Names:
         self._questions = upstreams.Questions(events, self._open)
         self._pending: set[tuple[Any, bytes]] = set()
         self._clients: dict[int, _Client] = {}
+        self._most_clients = min(_MOST_CLIENTS, max(1, os.sysconf("SC_OPEN_MAX") // 8))
         self._scope: dict[str, Any] = self._asked
         self._scope_seen: tuple[int, int] = (0, 0)
         self._netns = -1
@@ -130,7 +131,10 @@ class Names:
                 send(at_once)
             return at_once is not None
         limit = resolver.MAX_TCP if stream else query.limit
-        answer = self._known().answer(query, limit)
+        try:
+            answer = self._known().answer(query, limit)
+        except OSError:  # no descriptors are left, perhaps: the next question may find some
+            answer = resolver.reply(query, resolver.SERVER_FAILURE, (), limit)
         if answer is not None:
             send(answer)
         elif self._questions.full:
@@ -187,7 +191,7 @@ class Names:
             fd, _address = self._tcp._accept()  # type: ignore[attr-defined]
         except OSError:
             return
-        if len(self._clients) >= _MOST_CLIENTS:  # who holds connections open holds up nobody
+        if len(self._clients) >= self._most_clients:  # who holds connections open holds up nobody
             min(self._clients.values(), key=lambda client: client.deadline).close()
         self._clients[fd] = _Client(self, fd)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_NS = 4_000_000_000  # as docker's
 MOST_SERVERS = 3  # as resolv.conf(5)
-MOST_QUESTIONS = 128  # each is a descriptor
+MOST_QUESTIONS = 128  # each is a descriptor, of which all of them have a quarter at most
 HOST_FILE = "/etc/resolv.conf"
 _PORT = 53
 _LOCAL = ("127.0.0.1",)  # resolv.conf(5): the server that a host without any has
@@ -200,6 +200,7 @@ class Questions:
         self.loop = events
         self.open = open_socket
         self._waiting: dict[Question, None] = {}  # in the order of their deadlines
+        self._most = min(MOST_QUESTIONS, os.sysconf("SC_OPEN_MAX") // 4)
 
     @property
     def next_ns(self) -> int:
@@ -210,7 +211,7 @@ class Questions:
 
     @property
     def full(self) -> bool:
-        return len(self._waiting) >= MOST_QUESTIONS
+        return len(self._waiting) >= self._most
 
     def ask(self, query: Query, servers: tuple[str, ...], done: Done, *, stream: bool) -> None:
         """Put a query to the servers, one after another. stream: by TCP."""
