@@ -42,6 +42,7 @@ from support.refusals import (
         (["--name", ""], ["''"]),
         (["--name", "../up"], ["../up"]),
         (["-v", "relative:"], ["relative:"]),
+        (["-v", "site/html:/x"], ["site/html", "./site/html"]),
         (["-v", "/x:relative"], ["relative", "absolute"]),
         (["-v", "/a:/b:sometimes"], ["/a:/b:sometimes", "ro"]),
         (["-v", "/a:/"], ["/a:/"]),

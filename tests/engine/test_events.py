@@ -106,9 +106,9 @@ def test_formats_and_times(host: Host, moment: str) -> None:
         r" \(exitCode=0, image=busybox, name=it\)",
         line,
     )
-    form = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}"
+    form = "{{.Type}} {{.Status}} {{.Actor.Attributes.name}} {{.From}}"
     shown = host("events", "--since", moment, "--no-stream", "--format", form).splitlines()
-    assert shown == [f"container {action} it" for action in ("create", "start", "die", "destroy")]
+    assert shown == [f"container {action} it busybox" for action in ("create", "start", "die", "destroy")]
     assert host("events", "--until", moment, "-f", "container=it", "-f", "event=nosuch") == ""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1000))
     assert host("events", "--no-stream", "--since", stamp) == ""

@@ -83,6 +83,7 @@ def test_networks_have_ipv6_unless_told_otherwise(host):
         (["--subnet", "10.5.0.128/25", "new"], "overlaps 10.5.0.0/24 of the network 'taken'"),
         (["--subnet", "127.1.0.0/16", "new"], "which this host uses already"),
         (["--subnet", "10.6.0.0/31", "new"], "no room"),
+        (["--subnet", "224.1.0.0/24", "new"], "multicast"),
         (["--subnet", "10.6.0.0/24", "--gateway", "10.7.0.1", "new"], "no subnet of the network contains 10.7.0.1"),
         (["--subnet", "10.6.0.0/24", "--gateway", "10.6.0.255", "new"], "no host's address"),
         (["--subnet", "ten", "new"], "'ten' is not"),

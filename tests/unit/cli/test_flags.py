@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitrine.cli import VERBS, command_of, table
+from vitrine.cli import GROUPS, VERBS, command_of, group_overview, table, ungrouped
 from vitrine.cli.container_flags import CONTAINER_FLAGS, container_spec
 from vitrine.cli.flags import Command, Usage, help_text, option, parse, switch
 from vitrine.cli.messages import plain
@@ -133,6 +133,15 @@ def test_each_verbs_table_is_sound(verb: str) -> None:
     assert all(len(flag.names[0]) > 1 and flag.help[0].isupper() for flag in command.flags)
     text = help_text(command)
     assert all(f"--{flag.names[0]}" in text for flag in command.flags)
+    assert text.count("-h, --") == 1 and "--help " in text  # where -h is another flag's, help is not called so
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_groups_verbs_are_listed(group: str) -> None:
+    listed = [line.split()[0] for line in group_overview(group).splitlines()[3:]]
+    assert listed == sorted(listed)
+    assert set(GROUPS[group]) <= set(listed)
+    assert all(ungrouped([group, word])[0] in VERBS for word in listed)
 
 
 RUN = Command("run", "", "run", "", 1, -1, CONTAINER_FLAGS, options_first=True)
@@ -242,7 +251,9 @@ def test_sizes_as_docker_writes_them() -> None:
 
 
 def test_templates() -> None:
-    document = {"State": {"Running": True, "Pid": 0, "Error": None}, "Name": "/x", "List": [1]}
+    document = {"State": {"Running": True, "Pid": 0, "Error": None}, "Name": "/x", "List": [1], "Nothing": {}}
+    document["Networks"] = {"a": {"IPAddress": "10.0.0.2", "Aliases": ["x", "y"]}, "b": {"IPAddress": "10.0.0.3"}}
+    document["Networks"]["b"]["Aliases"] = None
     for form, text in (
         ("{{.Name}}", "/x"),
         ("{{ .State.Running }}-{{.State.Pid}}", "true-0"),
@@ -250,11 +261,32 @@ def test_templates() -> None:
         ("{{.List}}", "[1]"),
         ("{{.State.Error}}", "<no value>"),
         ("plain", "plain"),
+        ("{{range .List}}<{{.}}>{{end}}", "<1>"),
+        ("{{range .Networks}}{{.IPAddress}} {{end}}", "10.0.0.2 10.0.0.3 "),
+        ("{{range.Networks}}{{range .Aliases}}{{.}},{{else}}none,{{end}}{{end}}", "x,y,none,"),
+        ("{{range .Nothing}}{{.x}}{{else}}-{{end}}{{.Name}}", "-/x"),
+        ("{{if .Health}}{{.Health.Status}}{{else}}no {{if .State.Running}}but runs{{end}}{{end}}", "no but runs"),
+        ("{{if .State.Pid}}{{.Nosuch}}{{end}}", ""),
     ):
         assert fill(document, form) == text
-    for form in ("{{.Nosuch}}", "{{range .List}}{{.}}{{end}}", "{{}}", "{{Name}}", "{{.Name.More}}"):
+    for form in (
+        "{{.Nosuch}}", "{{}}", "{{Name}}", "{{.Name.More}}", "{{range .Nosuch}}{{end}}", "{{range .List}}{{.}}",
+        "{{end}}", "{{else}}", "{{if .Name}}", "{{if .Name}}{{else}}", "{{range .List}}{{.More}}{{end}}", "{{.Name",
+        "{{range .Name}}{{end}}",
+    ):  # fmt: skip
         with pytest.raises(InvalidInput):
             fill(document, form)
+    with pytest.raises(InvalidInput) as caught:
+        fill(document, "{{.State.Nosuch}}")
+    assert caught.value.hint == "there are Running, Pid, Error"
+
+
+@given(st.lists(st.sampled_from(["{{range .L}}", "{{if .D}}", "{{else}}", "{{end}}", "{{.}}", "{{.D}}", "x", "{{"])))
+def test_any_format_is_filled_or_refused(pieces: list[str]) -> None:
+    try:
+        assert isinstance(fill({"L": [{"L": [], "D": 1}, {"D": ""}], "D": {}}, "".join(pieces)), str)
+    except InvalidInput as error:
+        assert error.message
 
 
 def testpairs() -> None:

@@ -128,6 +128,28 @@ def overview() -> str:
     )
 
 
+def _members(group: str) -> list[tuple[str, str]]:
+    """The words that may follow a group's name, each with its summary."""
+    known = {}
+    for verb, (_module, summary) in VERBS.items():
+        first, _space, second = verb.partition(" ")
+        if second and first == group:
+            known[second] = summary
+        elif not second and ungrouped([group, verb]) == [verb]:
+            known[verb] = summary
+    for word, verb in GROUPS[group].items():
+        known.setdefault(word, VERBS[" ".join(verb.split()[:2]) if verb in VERBS else verb.split()[0]][1])
+    return sorted(known.items())
+
+
+def group_overview(group: str) -> str:
+    """The list of a group's verbs."""
+    members = _members(group)
+    width = max(len(word) for word, _summary in members)
+    lines = [f"  {word:<{width}}   {summary}" for word, summary in members]
+    return "\n".join([f"Usage:  vitrine {group} COMMAND", "", "Commands:", *lines, ""])
+
+
 def _globals(words: list[str]) -> tuple[dict[str, str], list[str]]:
     """Split off what stands before the verb."""
     from .flags import Usage
@@ -174,7 +196,7 @@ def _unknown(verb: str, rest: list[str]) -> Exception:
     from .flags import Usage
 
     if verb in GROUPS:
-        known = sorted({*GROUPS[verb], *(name.split()[1] for name in VERBS if name.startswith(f"{verb} "))})
+        known = [word for word, _summary in _members(verb)]
         what = f"unknown command '{verb} {rest[0]}'" if rest else f"'vitrine {verb}' needs a verb of its own"
         return Usage(what, hint=f"use one of {', '.join(known)}", value=verb, exit_code=1)
     near = get_close_matches(verb, VERBS, 1)
@@ -193,6 +215,9 @@ def run(words: list[str]) -> int:
         rest = [*rest[1:], "--help"]
     if not rest or "help" in given or "h" in given or rest[0] == "help":
         sys.stdout.write(overview())
+        return 0
+    if rest[0] in GROUPS and rest[1:] in (["--help"], ["-h"], ["help"]):
+        sys.stdout.write(group_overview(rest[0]))
         return 0
     rest = ungrouped(rest)
     verb = rest.pop(0)

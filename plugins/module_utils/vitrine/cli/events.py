@@ -15,6 +15,8 @@ from .messages import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from ..engine import Engine
 
 COMMANDS = {
@@ -46,7 +48,13 @@ def events(engine: Engine, options: Options, _operands: list[str]) -> int:
             line = plain(eventlog.as_text(event))
         else:
             document = eventlog.as_document(event)
-            line = json.dumps(document) if form == "json" else table.fill(document, form)
+            line = json.dumps(document) if form == "json" else table.fill(_fields(document), form)
         sys.stdout.write(line.encode("utf-8", "backslashreplace").decode("utf-8") + "\n")
         sys.stdout.flush()
     return 0
+
+
+def _fields(document: dict[str, Any]) -> dict[str, Any]:
+    """An event by the names that docker's templates have: some of them are not those of its JSON."""
+    names = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano", "Status": "status", "From": "from", "ID": "id"}
+    return {**document, **{name: document.get(key, "") for name, key in names.items()}}

@@ -186,7 +186,7 @@ def _check_operands(command: Command, operands: list[str]) -> None:
 def _nearest(name: str, table: dict[str, Flag]) -> str:
     import difflib
 
-    return next(iter(difflib.get_close_matches(name, [word for word in table if len(word) > 1], 1)), "")
+    return next(iter(difflib.get_close_matches(name, [word for word in table if len(word) > 1], 1, 0.66)), "")
 
 
 def usage(command: Command) -> str:
@@ -198,7 +198,10 @@ def usage(command: Command) -> str:
 def help_text(command: Command) -> str:
     """The whole help of one verb."""
     lines = [f"Usage:  {usage(command)}", "", command.summary, "", "Options:"]
-    flags = sorted((*command.flags, HELP), key=lambda flag: flag.names[0])
+    # where a verb has taken -h for itself, as run has, help is the whole word
+    taken = {name for flag in command.flags for name in flag.names}
+    own_help = Flag(tuple(name for name in HELP.names if name not in taken), HELP.help)
+    flags = sorted((*command.flags, own_help), key=lambda flag: flag.names[0])
     indent = "" if all(any(len(name) == 1 for name in flag.names) for flag in flags) else "    "
     rows = [(flag.spelling if flag.spelling[1] != "-" else indent + flag.spelling, flag.help) for flag in flags]
     width = max(len(left) for left, _right in rows)

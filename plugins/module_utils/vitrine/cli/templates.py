@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``--format`` as a text with docker's simple templates: {{.Names}}, {{.State.Status}}, {{json .Config}}.
 
-What else Go's templates have (loops, conditions) is left to jq: every verb prints JSON.
+Also {{range .X}}, {{if .X}}, {{else}} and {{end}}, in which docker's own documentation writes a container's addresses.
+What else Go's templates have (variables, comparisons) is left to jq: every verb prints JSON.
 """
 
 from __future__ import annotations
@@ -22,15 +23,79 @@ _PATH = r"\.([\w.-]*)"
 _INNER = re.compile(rf"(?:(json|upper|lower|title|len|println)\s+)?{_PATH}")
 _LABEL = re.compile(r'\.Label\s+"([^"]*)"')
 _INDEX = re.compile(rf'index\s+{_PATH}\s+"([^"]*)"')
+_BLOCK = re.compile(rf"(range|if)\s*{_PATH}")
+_ADVICE = "write paths of keys, as in {{.State.Status}} or {{json .Config}}; for more, take json and jq"
 _ESCAPES = {r"\t": "\t", r"\n": "\n"}
 
 
 def fill(document: dict[str, Any], form: str) -> str:
     """The text with each template replaced by what the document has at its place. Raises InvalidInput."""
-    return "".join(
-        _value(document, piece[2:-2].strip(" -"), form) if piece.startswith("{{") else _plain(piece)
-        for piece in _PIECES.split(form)
-    )
+    pieces = _PIECES.split(form)
+    for text in pieces[::2]:
+        if "{{" in text:
+            raise InvalidInput(f"invalid format {form!r}: '{{{{' without '}}}}'", hint=_ADVICE, value=form)
+    return _section(document, pieces, 0, form, inside=False)[0]
+
+
+def _section(document: Any, pieces: list[str], at: int, form: str, *, inside: bool) -> tuple[str, int, str]:
+    """(text, place after it, "else", "end" or "") from this piece to the end of its block, or of all."""
+    texts = []
+    while at < len(pieces):
+        piece = pieces[at]
+        at += 1
+        if at % 2:
+            texts.append(_plain(piece))
+            continue
+        inner = piece[2:-2].strip(" -")
+        block = _BLOCK.fullmatch(inner)
+        if block:
+            text, at = _filled(document, block, pieces, at, form)
+            texts.append(text)
+        elif inner in ("else", "end"):
+            if not inside:
+                raise InvalidInput(f"invalid format {form!r}: {inner!r} without 'range' or 'if'", value=form)
+            return "".join(texts), at, inner
+        else:
+            texts.append(_value(document, inner, form))
+    if inside:
+        raise InvalidInput(f"invalid format {form!r}: 'range' or 'if' without 'end'", hint="add {{end}}", value=form)
+    return "".join(texts), at, ""
+
+
+def _filled(document: Any, block: re.Match[str], pieces: list[str], at: int, form: str) -> tuple[str, int]:
+    """What a block gives, and the place after it. What is not chosen is skipped, whatever it names."""
+    try:
+        value = _at(document, block[2], form)
+    except InvalidInput:
+        if block[1] == "range":
+            raise
+        value = None  # "if" asks whether it is there
+    inner = [document]
+    if block[1] == "range":
+        if value and not isinstance(value, (dict, list)):
+            raise InvalidInput(f"{form!r}: {block[2]!r} is no list or object", hint="leave out 'range'", value=form)
+        inner = list(value.values() if isinstance(value, dict) else value or ())
+    chosen = "".join(_section(each, pieces, at, form, inside=True)[0] for each in inner if value)
+    at, word = _skipped(pieces, at, form)
+    if word == "else":
+        other = "" if value else _section(document, pieces, at, form, inside=True)[0]
+        at, _word = _skipped(pieces, at, form)
+        return chosen or other, at
+    return chosen, at
+
+
+def _skipped(pieces: list[str], at: int, form: str) -> tuple[int, str]:
+    """The place after the else or end that belongs to a block whose inside begins here."""
+    depth = 0
+    for place in range(at, len(pieces)):
+        inner = pieces[place][2:-2].strip(" -") if place % 2 else ""
+        if _BLOCK.fullmatch(inner):
+            depth += 1
+        elif inner == "end" and depth:
+            depth -= 1
+        elif inner in ("else", "end") and not depth:
+            return place + 1, inner
+    raise InvalidInput(f"invalid format {form!r}: 'range' or 'if' without 'end'", hint="add {{end}}", value=form)
 
 
 def heads(form: str, columns: dict[str, str]) -> str:
@@ -53,10 +118,10 @@ def _plain(text: str) -> str:
     return text
 
 
-def _value(document: dict[str, Any], inner: str, form: str) -> str:
+def _value(document: Any, inner: str, form: str) -> str:
     label = _LABEL.fullmatch(inner)
     if label:
-        pairs = (word.partition("=") for word in str(document.get("Labels", "")).split(","))
+        pairs = (word.partition("=") for word in str(_labels(document)).split(","))
         return next((text for name, _equals, text in pairs if name == label[1]), "")
     indexed = _INDEX.fullmatch(inner)
     if indexed:
@@ -66,7 +131,7 @@ def _value(document: dict[str, Any], inner: str, form: str) -> str:
     if match is None:
         raise InvalidInput(
             f"invalid format {form!r}: {inner!r} is not understood",
-            hint="write paths of keys, as in {{.State.Status}} or {{json .Config}}; for more, take json and jq",
+            hint=_ADVICE,
             value=form,
         )
     value = _at(document, match[2], form)
@@ -81,11 +146,20 @@ def _value(document: dict[str, Any], inner: str, form: str) -> str:
     return text + "\n" if work == "println" else text
 
 
-def _at(document: dict[str, Any], path: str, form: str) -> Any:
+def _labels(document: Any) -> Any:
+    return document.get("Labels", "") if isinstance(document, dict) else ""
+
+
+def _at(document: Any, path: str, form: str) -> Any:
     value: Any = document
     for key in filter(None, path.split(".")):
         if not isinstance(value, dict) or key not in value:
-            raise InvalidInput(f"{form!r}: there is no key {key!r} here", hint="see the JSON", value=form)
+            known = ", ".join(value) if isinstance(value, dict) else ""
+            raise InvalidInput(
+                f"{form!r}: there is no key {key!r} here",
+                hint=f"there are {known}" if 0 < len(known) < 400 else "see the JSON",
+                value=form,
+            )
         value = value[key]
     return value
 

@@ -337,7 +337,9 @@ def _check_options(driver: str, options: dict[str, str]) -> None:
             raise InvalidInput(f"{option} is {value!r}", hint="write a number from 68 to 65535", value=value)
         elif kind == "mode" and value not in MODES[driver]:
             raise InvalidInput(f"{option} is {value!r}", hint=f"use {', '.join(MODES[driver])}", value=value)
-        elif kind == "link" and (not 1 <= len(value) <= 15 or not _NAME.issuperset(value) or value in (".", "..")):
+        elif kind == "link" and (
+            not 1 <= len(value) <= 15 or not _NAME.issuperset(value) or value in (".", "..") or value[0] == "-"
+        ):
             raise InvalidInput(
                 f"{option} is {value!r}, which is no link's name",
                 hint="use up to 15 letters, digits, '_', '.', '-'",
@@ -352,6 +354,12 @@ def _checked(subnet: str, others: list[tuple[str, str]]) -> str:
         raise InvalidInput(
             f"the subnet {subnet} has no room for containers or is all there is",
             hint="use a prefix length from 1 to 29, of IPv6 to 126",
+            value=subnet,
+        )
+    if any(ip.overlap(parsed, ip.split(group)) for group in ("224.0.0.0/4", "ff00::/8")):
+        raise InvalidInput(
+            f"the subnet {ip.written(parsed)} has addresses of groups (multicast), which no container can have",
+            hint="use a private one, such as 10.5.0.0/24 or fd00:5::/64",
             value=subnet,
         )
     for other, holder in others:

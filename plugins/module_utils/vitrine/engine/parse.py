@@ -195,6 +195,12 @@ def volume(text: str) -> Mount:
     if source[:1] in ("/", ".", "~"):
         source = os.path.normpath(os.path.abspath(os.path.expanduser(source)))
         kind = "bind"
+    elif "/" in source:
+        raise InvalidInput(
+            f"invalid volume {text!r}: {source!r} is neither a path nor a volume's name",
+            hint=f"write a host's folder as /... or ./{source}; a volume's name has no slash",
+            value=text,
+        )
     elif source:
         name(source)
     read_only = "ro" in modes
