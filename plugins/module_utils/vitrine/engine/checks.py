@@ -53,6 +53,12 @@ def check(spec: ContainerSpec) -> None:
             )
     for server in spec.dns_servers:
         _address(server)
+    for field in ("etc_hosts", "dns_search_domains", "dns_opts"):
+        for word in getattr(spec, field):
+            if not word or not word.isprintable() or len(word.split()) != 1 or word != word.strip():
+                raise InvalidInput(
+                    f"invalid name {word!r} in {field}", hint="write one word, which is part of a line", value=word
+                )
 
 
 def _address(text: str) -> None:

@@ -150,8 +150,18 @@ def _make_bridge(netlink: route.Netlink, one: dict[str, Any]) -> None:
 
 
 def _check_replaceable(netlink: route.Netlink, one: dict[str, Any], there: tuple[int, str, int, int, int]) -> None:
-    """The name is taken: by our own bridge, half made or with another address. Take that address away if unused."""
+    """The name is taken: by our own bridge, half made or with another address. Take that address away if unused.
+
+    A link that does not bear our mark is the host's, whatever it is: an address, a filter's rules and its removal with
+    the last container are not what its owner made it for.
+    """
     index = there[0]
+    if link_group(netlink, one["bridge"]) != group(one["bridge"]):
+        raise HostError(
+            f"there is a link called {one['bridge']} on this host, which is not ours",
+            hint="remove it, or make the network anew with another bridge name",
+            value=one["bridge"],
+        )
     others = [
         (address, length)
         for _owner, address, length in route.addresses(netlink, route.AF_UNSPEC, index)

@@ -66,7 +66,11 @@ def _missing(where: dict[str, Any], other: dict[str, Any]) -> list[dict[str, Any
 
 
 def _remove_inner(netns: int, one: dict[str, Any]) -> None:
-    """Delete a container's interface; a veth pair goes as a whole, with the host's end."""
+    """Delete a container's interface. A veth pair goes as a whole, and by the host's end: the other one's name is the
+    container's to change."""
+    if one["driver"] == "bridge":
+        with route.Netlink() as netlink:
+            netlink.transact([route.link_delete(one["host_if"])])  # ENODEV: it is gone already
 
     def delete() -> None:
         with route.Netlink() as netlink:

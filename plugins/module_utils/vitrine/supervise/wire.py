@@ -111,6 +111,9 @@ def reach(folder_path: str, name: str, *, wait: bool = True) -> _socket.socket |
             sock.connect(f"/proc/self/fd/{folder}/{name}")
         finally:
             os.close(folder)
+        _pid, uid, _gid = struct.unpack("=iII", sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
+        if uid not in (0, os.geteuid()):
+            raise PermissionError(1, "somebody else listens there", name)  # who gets no request, and is not believed
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         sock.close()
         return None
