@@ -104,6 +104,20 @@ class Traces:
                 found.append(f"{pid} {comm(int(pid))} {words}")
         return found
 
+    def monitors(self) -> list[int]:
+        """The pids of the living monitors that have opened anything of this root."""
+        found = []
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            if comm(pid) != "vitrine-monitor":
+                continue
+            try:
+                opened = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+            except OSError:
+                continue
+            if any(self.folder in path for path in opened):
+                found.append(pid)
+        return found
+
     def half_made(self) -> list[str]:
         """Folders of containers and layers that no row leads to (by their names), and run folders."""
         found = glob.glob(f"{self.root}/layers/.*") + glob.glob(f"{self.root}/containers/.*")

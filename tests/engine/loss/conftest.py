@@ -15,7 +15,7 @@ import pytest
 
 from support.host import Host
 from support.registry import Registry
-from support.traces import Traces, children, comm, until
+from support.traces import Traces, until
 
 #: What a client does that anybody else can see.
 CALLS = (
@@ -168,14 +168,12 @@ def context(folder):
     return path
 
 
-def monitor_of(client: subprocess.Popen) -> int:
-    """The pid of the monitor that a client is starting."""
+def monitor_of(client: subprocess.Popen, traces: Traces) -> int:
+    """The pid of the monitor that a client is starting, once it has opened anything of its container's."""
 
     def look() -> int:
-        for child in children(client.pid):
-            if comm(child) == "vitrine-monitor":
-                return child
-        assert client.poll() is None, "the client ended before it had a monitor"
-        return 0
+        found = traces.monitors()
+        assert found or client.poll() is None, "the client ended before it had a monitor"
+        return found[0] if found else 0
 
     return until(look, 10, "no monitor came")

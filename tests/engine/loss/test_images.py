@@ -123,7 +123,7 @@ def test_a_build_step_whose_process_is_killed(host, traces, folder, what):
     for point in range(4):
         client = host.spawn("build", "--no-cache", "-t", "built", context, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True)  # fmt: skip
-        pid = monitor_of(client) if what == "monitor" else until(traces.inits)[0]
+        pid = monitor_of(client, traces) if what == "monitor" else until(traces.inits)[0]
         time.sleep(0.05 * point)
         try:
             os.kill(pid, signal.SIGKILL)

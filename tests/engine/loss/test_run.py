@@ -91,10 +91,10 @@ def test_a_start_that_is_killed(host, traces):
 
 @pytest.mark.parametrize("flags", [(), ("--rm",), ("-d",), ("-t",)], ids=" ".join)
 def test_a_run_whose_monitor_is_killed(host, traces, flags):
-    words = ("run", *flags, "busybox", "sh", "-c", "echo hello; sleep 0.05; exit 3")
+    words = ("run", *flags, "busybox", "sh", "-c", "echo hello; sleep 0.1; exit 3")
     for point in range(POINTS):
         client = host.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        monitor = monitor_of(client)
+        monitor = monitor_of(client, traces)
         time.sleep(0.008 * point)
         try:
             os.kill(monitor, signal.SIGKILL)
@@ -124,7 +124,7 @@ def test_a_run_whose_monitor_is_killed(host, traces, flags):
 
 @pytest.mark.parametrize("flags", [(), ("--rm",), ("-t",)], ids=" ".join)
 def test_a_run_whose_init_is_killed(host, traces, flags):
-    words = ("run", *flags, "busybox", "sh", "-c", "echo hello; sleep 0.05; exit 3")
+    words = ("run", *flags, "busybox", "sh", "-c", "echo hello; sleep 0.1; exit 3")
     for point in range(POINTS):
         client = host.spawn(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         init = until(traces.inits, 10, "no init came")[0]
