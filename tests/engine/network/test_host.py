@@ -15,7 +15,7 @@ import pytest
 
 from vitrine.errors import HostError, StartFailed
 from vitrine.linux import netlink as route
-from vitrine.network import addresses, firewalls, links, plan, pools, ports, rules
+from vitrine.network import addresses, bridges, firewalls, links, plan, pools, ports, rules
 
 from .conftest import first_of
 
@@ -157,7 +157,8 @@ def test_setup_is_repeated_without_a_change(world):
 
 
 def test_a_half_made_bridge_is_completed_and_an_idle_ones_address_replaced(world):
-    subprocess.run(["ip", "link", "add", world.settings.bridge, "type", "bridge"], check=True)
+    ours = str(bridges.group(world.settings.bridge))  # a bridge of ours is made with it
+    subprocess.run(["ip", "link", "add", world.settings.bridge, "group", ours, "type", "bridge"], check=True)
     links.setup_host(world.plan("1"), world.lock)
     moved = world.plan("1", subnet="10.84.0.0/16", gateway="10.84.0.1")
     links.setup_host(moved, world.lock)
