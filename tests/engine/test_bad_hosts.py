@@ -102,7 +102,7 @@ def test_not_root(host: Host) -> None:
     if shutil.which("setpriv") is None:
         pytest.skip("needs setpriv")
     user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    for words in (["ps"], ["run", "busybox"], ["images"], ["pull", "busybox"], ["info"]):
+    for words in (["ps"], ["run", "busybox"], ["images"], ["pull", "busybox"], ["info"], ["check"]):
         # the checkout's folders may be closed to others: the program is handed over as a copy
         refused(from_copy(host, user, *words), 125, "root", "sudo")
     assert from_copy(host, user, "--help").code == 0

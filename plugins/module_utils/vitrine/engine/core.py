@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from .system import System
 
 
+def require_root() -> None:
+    """Raise HostError for whoever may neither read nor change what the engine keeps."""
+    if os.geteuid() != 0:
+        raise HostError(
+            f"the engine needs root, and this is user {os.geteuid()}",
+            hint="use sudo, or become: true in a playbook",
+            value=os.geteuid(),
+        )
+
+
 class Engine:
     """One engine root on this host. Cheap to make: nothing is read or written before a noun is used."""
 
@@ -39,12 +49,7 @@ class Engine:
         Who opens it passes by: what killed processes left, in the store and in the kernel, is put right.
         """
         if self._store is None:
-            if os.geteuid() != 0:
-                raise HostError(
-                    f"the engine needs root, and this is user {os.geteuid()}",
-                    hint="use sudo, or become: true in a playbook",
-                    value=os.geteuid(),
-                )
+            require_root()
             from ..store import Store
 
             driver = self.settings.config.get("storage_driver")
