@@ -145,12 +145,13 @@ def test_a_killed_nursery_harms_nobody_and_is_replaced(two, boxes, settings, nur
 
 
 def test_a_nursery_that_hangs_is_waited_for_but_not_for_ever(two, boxes, settings, nursery, monkeypatch):
-    monkeypatch.setattr(forking, "_PATIENCE", 0.2)
     hanging = nursery()
     os.kill(hanging, signal.SIGSTOP)
     third = boxes()
     try:
-        third.sh("exit 3", forked=True)
+        with monkeypatch.context() as impatient:
+            impatient.setattr(forking, "_PATIENCE", 0.2)
+            third.sh("exit 3", forked=True)
         assert third.wait()["exit_code"] == 3
         assert status_of(hanging, "State")[0] == "T"
     finally:
