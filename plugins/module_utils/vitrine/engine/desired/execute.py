@@ -9,6 +9,7 @@ import os
 
 from ... import lightjson as json
 from ...errors import Conflict, ContainerNotFound, ImageNotFound, VitrineError
+from .. import checks, endpoints
 from ..spec import ContainerSpec
 from . import normalise
 from .plan import Actual, Image, missing_image, plan
@@ -220,6 +221,10 @@ def container(engine: Engine, request: Request) -> dict[str, Any]:
     image = None if desired.state == "absent" else resolve_image(engine, desired, request.check)
     steps = plan(desired, actual, image)
     if request.check or not steps.actions:
+        for action in steps.actions:
+            if action.kind == "create":  # check mode foresees also that it would fail
+                checks.check(action.values["create_parameters"])
+                endpoints.check(engine, action.values["create_parameters"])
         result = _foreseen(steps, request)
         if desired.state == "healthy" and not request.check:
             return _until_healthy(engine, desired, request, result)
