@@ -18,7 +18,7 @@ from ..linux.fs import lock
 from ..runtime import cgroups
 from ..supervise import state as states
 from . import events
-from .paths import ATTENDED, OWNER, Paths, hostname_of
+from .paths import ATTENDED, OWNER, Paths, Present, hostname_of
 from .spec import ContainerSpec
 
 TYPE_CHECKING = False
@@ -422,7 +422,9 @@ class Containers:
     def changes(self, name: str) -> list[tuple[str, bytes]]:
         """(kind, path) of all that a container changed in its file system; kinds A, C and D."""
         record = self.record(name)
-        return self.engine.store.layers.changes(Paths(self.engine, record.id).folder, record.chain_id)
+        paths = Paths(self.engine, record.id)
+        with Present(paths):
+            return self.engine.store.layers.changes(paths.folder, record.chain_id)
 
     def stats(self, name: str) -> dict[str, Any]:
         """What a running container uses (runtime.cgroups.stats), and net_rx_bytes, net_tx_bytes of its links."""
