@@ -127,6 +127,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.command  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.features  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.fs  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.memory  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.mount  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.namespaces  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.linux.netlink  # noqa: F401
@@ -251,6 +252,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attach  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.attendants  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.clients  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.dozing  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.forking  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.health  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.supervise.journal  # noqa: F401

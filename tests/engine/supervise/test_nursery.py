@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import resource
@@ -17,8 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from support.traces import children, comm
+from vitrine.errors import StartFailed
 from vitrine.linux import process
-from vitrine.supervise import forking, launch, state
+from vitrine.supervise import forking, launch, state, wire
 
 from .conftest import until
 
@@ -89,19 +93,31 @@ def test_both_come_from_one_nursery_and_stand_apart(two, settings, nursery):
         assert box.state["monitored"] and box.state["monitor_pid"] == monitor
 
 
+def held(folder):
+    found = []
+    for fd in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            found.append(os.readlink(f"{folder}/{fd}"))
+    return found
+
+
 def test_nothing_of_one_container_is_in_another_ones_monitor(two, nursery):
     first, second = two
-    held = [os.readlink(f"/proc/{second.launched.monitor_pid}/fd/{fd}")
-            for fd in os.listdir(f"/proc/{second.launched.monitor_pid}/fd")]  # fmt: skip
-    assert not [name for name in held if first.id in name or str(first.folder) in name]
-    assert {name for name in held if name.startswith("/")} == {
-        "/dev/null", second.log, *(f"{second.run_dir}/{name}" for name in (state.LOCK, "stdout", "stderr")),
+    folder = f"/proc/{second.launched.monitor_pid}/fd"
+    # its container's pidfd and what it waits for; one pipe, which tells the nursery that it lives; its listening socket
+    kinds = ["anon_inode", "anon_inode", "pipe", "socket"]
+    until(lambda: sorted(name.split(":")[0] for name in held(folder) if ":" in name and name[0] != "/") == kinds)
+    assert not [name for name in held(folder) if first.id in name or str(first.folder) in name]
+    assert {name for name in held(folder) if name.startswith("/")} == {
+        "/dev/null", "/memfd:request (deleted)",  # what its worker left it
+        *(f"{second.run_dir}/{name}" for name in (state.LOCK, "stdout", "stderr")),
     }  # fmt: skip
-    # one pipe, which tells the nursery that it lives; its listening socket; its container's pidfd
-    assert sorted(name.split(":")[0] for name in held if ":" in name) == ["anon_inode", "pipe", "socket"]
-    for pid in (nursery(), second.launched.monitor_pid):
+    awake = second.launched.monitor_pid
+    with contextlib.closing(wire.connect(second.run_dir)):
+        until(lambda: second.id.encode() in memory_of(awake))  # it was read, then; what sleeps has nobody's
+    for pid in (nursery(), awake, first.launched.monitor_pid):
         content = memory_of(pid)
-        assert second.id.encode() in content or pid == nursery()  # it was read, then
+        assert second.id.encode() not in content or pid == awake
         assert first.id.encode() not in content
         assert b"abracadabra" not in content
 
@@ -264,3 +280,81 @@ def test_what_adopts_is_forked_too(box, nursery):
     assert box.state["monitored"]
     box.stop(timeout=0)
     assert box.state["exit_code"] in (137, None)
+
+
+# -- monitors that sleep until something happens -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def delayed(box, nursery):
+    """A start that does not come far, as somebody holds the container's lock: (box, monitor, worker, its thread)."""
+    os.makedirs(box.run_dir)
+    program = (
+        "import fcntl, os, sys; fcntl.lockf(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX);"
+        "print(flush=True); sys.stdin.read()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", program, f"{box.run_dir}/{state.LOCK}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    holder.stdout.read(1)
+    raised = []
+
+    def start():
+        try:
+            box.start("sleep", "1000", forked=True)
+        except StartFailed as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+
+    def working():
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            if comm(pid) == "vitrine-monitor" and children(pid):
+                return pid, children(pid)[0]
+        return None
+
+    yield box, *until(working), thread, raised
+    holder.communicate()
+    thread.join()
+
+
+def test_a_start_ends_with_its_worker(delayed):
+    box, monitor, worker, thread, raised = delayed
+    os.kill(worker, signal.SIGKILL)
+    thread.join(timeout=10)
+    assert "ended before the container ran" in raised[0].message
+    until(lambda: not comm(monitor))
+    assert not box.state["monitored"] or box.state["status"] == "created"
+
+
+def test_a_worker_ends_with_its_monitor(delayed):
+    _box, monitor, worker, thread, raised = delayed
+    os.kill(monitor, signal.SIGKILL)
+    thread.join(timeout=10)
+    assert "ended before the container ran" in raised[0].message
+    until(lambda: not comm(worker))
+
+
+def test_a_sleeping_monitor_wakes_for_output_and_for_the_end(box, nursery):
+    box.start("sh", "-c", "until test -e /go; do sleep 0.05; done; echo late; exit 7", forked=True)
+    until(lambda: children(box.launched.monitor_pid) == [box.launched.pid])  # its worker is gone
+    Path(f"/proc/{box.launched.pid}/root/go").touch()
+    assert box.wait()["exit_code"] == 7
+    assert [json.loads(line)["log"] for line in Path(box.log).read_text().splitlines()] == ["late\n"]
+
+
+def test_a_sleeping_monitor_has_a_terminal_to_give(box, session, nursery):
+    box.start("sh", "-c", "read line; echo got $line; stty size; exit 3", tty=True, stdin=True, forked=True)
+    client = session(box, tty=True)
+    client.type(b"hello\n")
+    client.read(b"got hello")
+    assert client.code() == 3
+
+
+def test_a_sleeping_monitor_starts_it_again(box, nursery):
+    """Its worker left it what it needs for that."""
+    box.start("sleep", "1000", restart=("on-failure", 1), forked=True)
+    os.kill(box.launched.pid, signal.SIGKILL)
+    until(lambda: box.state["restart_count"] == 1 and box.state["status"] == "running")
+    assert box.state["monitor_pid"] == box.launched.monitor_pid and box.state["pid"] != box.launched.pid

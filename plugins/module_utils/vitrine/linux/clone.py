@@ -17,6 +17,7 @@ import struct
 from .features import has
 from .syscall import machine, syscall_held
 
+CLONE_FILES = 0x00000400
 CLONE_PARENT = 0x00008000
 CLONE_INTO_CGROUP = 0x200000000
 SIGCHLD = 17
@@ -47,8 +48,8 @@ def _clone(flags: int) -> int:
 def clone(flags: int, cgroup_fd: int = -1) -> tuple[int, bool]:
     """Return (pid, True when the child was born in the cgroup); pid is 0 in the child.
 
-    flags: CLONE_NEW* and CLONE_PARENT. cgroup_fd: a directory of a version 2 hierarchy, or -1. Where the kernel cannot
-    start a child in a cgroup, the caller has to move it. Raises OSError.
+    flags: CLONE_NEW*, CLONE_FILES, CLONE_PARENT. cgroup_fd: a directory of a version 2 hierarchy, or -1. Where the
+    kernel cannot start a child in a cgroup, the caller has to move it. Raises OSError.
     """
     _hooks.PyOS_BeforeFork()
     pid, inside = -1, False

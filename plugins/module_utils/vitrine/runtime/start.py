@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 
 from ..errors import StartFailed
 from ..linux import clone, features, namespaces, process
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class InitProcess:
     """A container's first process. console_fd: the terminal's master after proceed(), or -1; the caller closes it."""
 
-    def __init__(self, pid: int, sock: Any) -> None:
+    def __init__(self, pid: int, sock: Any, *, sibling: bool = False) -> None:
         self.pid = pid
+        self._sibling = sibling
         self.start_time = process.start_time(pid) or 0
         self.pidfd = process.pidfd_open(pid)
         self.netns_path = f"/proc/{pid}/ns/net"
@@ -69,7 +71,7 @@ class InitProcess:
             raise
 
     def abort(self) -> None:
-        """End init, whatever it is doing, and reap it. May be called again."""
+        """End init, whatever it is doing, and reap it, or leave that to its parent. May be called again."""
         self._sock.close()
         if self.console_fd >= 0:
             os.close(self.console_fd)
@@ -77,7 +79,12 @@ class InitProcess:
         if self.pid > 0:
             try:
                 os.kill(self.pid, 9)
-                os.waitpid(self.pid, 0)
+                if self._sibling:
+                    poll = select.poll()
+                    poll.register(self.pidfd, select.POLLIN)
+                    poll.poll()
+                else:
+                    os.waitpid(self.pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 pass
             self.pid = 0
@@ -123,10 +130,11 @@ def _confine_devices(plan: dict[str, Any]) -> None:
         become.refuse_nodes(plan["process"])
 
 
-def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProcess:
+def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None, *, sibling: bool = False) -> InitProcess:
     """Clone init, which enters its cgroups (cgroups.create has made them), mounts, and then waits for proceed().
 
     stdio: descriptors for the command's standard input, output and error; None with a terminal, or for /dev/null.
+    sibling: init becomes a child of our parent, which is alone in waiting for it (the kernel must have pidfds).
     The caller has one thread and runs in the sealed interpreter. Raises StartFailed.
     """
     features.set_without(set(plan["without"]) | features.without())
@@ -148,7 +156,7 @@ def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProc
                 namespaces.setns(fd, namespaces.FLAGS["pid"])
         pid, inside = -1, False
         try:
-            pid, inside = clone.clone(plan["new"], cgroup_fd)
+            pid, inside = clone.clone(plan["new"] | (clone.CLONE_PARENT if sibling else 0), cgroup_fd)
         finally:
             if own_pid_namespace >= 0 and pid != 0:
                 namespaces.setns(own_pid_namespace, namespaces.FLAGS["pid"])
@@ -159,7 +167,7 @@ def create(plan: dict[str, Any], stdio: tuple[int, int, int] | None) -> InitProc
             finally:
                 os._exit(1)  # whatever happens, the monitor's own code must not go on twice
         theirs.close()
-        return InitProcess(pid, ours)
+        return InitProcess(pid, ours, sibling=sibling)
     except OSError as error:
         ours.close()
         theirs.close()

@@ -69,8 +69,17 @@ class Clients:
         if self._listener is not None:
             self._loop.unwatch(self._listener.fileno())
             self._listener.close()
-        self._listener = wire.listen(run_dir)
-        self._loop.watch(self._listener.fileno(), loop.READ, self._accept)
+        self.listen_at(wire.listen(run_dir))
+
+    def listen_at(self, listener: _socket.socket) -> None:
+        """Take connections at a socket that listens already."""
+        self._listener = listener
+        self._loop.watch(listener.fileno(), loop.READ, self._accept)
+
+    @property
+    def listener_fd(self) -> int:
+        """Of the socket at which connections are taken; -1 for none."""
+        return self._listener.fileno() if self._listener is not None else -1
 
     def add(self, sock: _socket.socket) -> None:
         """Serve this connection; packets that it sent already are taken at once (its HELLO, its window's size)."""

@@ -35,7 +35,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_children: list[int] = []
+_children: set[int] = set()
 
 
 class Launched(Record):
@@ -101,7 +101,7 @@ class Begun:
             self._begin("")
         try:
             if self.process.own:
-                _children.append(self.process.pid)
+                _children.add(self.process.pid)
             try:
                 if self.client is not None:
                     self.client.send(wire.hello(stdin=bool(request["open_stdin"]), output=True, hold=True))
@@ -176,7 +176,7 @@ def _fork(run_root: str, fds: dict[int, int]) -> Any:
     except OSError:
         return None
     if forked.nursery:
-        _children.append(forked.nursery)
+        _children.add(forked.nursery)
     return forked
 
 
@@ -216,4 +216,4 @@ def reap() -> None:
                 continue
         except ChildProcessError:
             pass
-        _children.remove(pid)
+        _children.discard(pid)  # another thread may have done it

@@ -42,6 +42,13 @@ class Loop:
             del self._events[fd]
             self._poll.unregister(fd)
 
+    def epoll(self) -> select.epoll:
+        """Return an epoll(7) set of all that is watched, for a process that only wants to know whether to wake."""
+        found = select.epoll()
+        for fd, events in self._events.items():
+            found.register(fd, events)
+        return found
+
     def turn(self, timeout_ms: int | None) -> None:
         """Wait for events, at most timeout_ms (None: for ever), and serve them."""
         try:

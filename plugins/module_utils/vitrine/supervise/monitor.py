@@ -20,7 +20,7 @@ import time
 
 from .. import clock
 from ..errors import Conflict
-from ..linux import process
+from ..linux import memory, process
 from ..runtime import seal
 from . import clients, logfile, loop, report, restart, state, streams, wire
 from .attendants import Attendants
@@ -29,6 +29,7 @@ from .run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from typing import Any
 
 _QUIET_NS = 1_000_000_000  # a piece of a line is logged as it is when nothing follows it for so long
@@ -62,18 +63,21 @@ def live(nursery: tuple[int, int] | None = None) -> int:
 
 
 class Monitor:
-    """One container's monitor. request: see launch.py."""
+    """One container's monitor, or its worker (dozing.py). request: see launch.py; nursery: see live()."""
 
-    def __init__(self, request: dict[str, Any], nursery: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, request: dict[str, Any], nursery: tuple[int, int] | None = None, *, worker: bool = False
+    ) -> None:
         self._request = request
-        self._nursery = nursery
+        self._worker = worker
+        self._relatives = [nursery] if nursery else []
         self._loop = loop.Loop()
         self._clients = clients.Clients(self._loop, request["tty"], self._packet)
         self._clients.pause_stdin(True)  # what a client sends before the container runs waits in its socket
         self._log: Any = logfile.NoLog()
         self._state = state.new()
         self._state.update(request.get("state") or {})
-        self._state.update(boot_id=process.boot_id(), monitor_pid=os.getpid(), error="")
+        self._state.update(boot_id=process.boot_id(), monitor_pid=os.getppid() if worker else os.getpid(), error="")
         self.run: Run | None = None
         self._place = Place(request, self._state)
         self._attendants = Attendants(request, self._loop, self)
@@ -95,20 +99,67 @@ class Monitor:
     def main(self) -> int:
         """Do it all; return the process's exit status."""
         _signal.signal(state.RECALL, self._recall)
-        try:
-            self._begin()
-        except Exception as error:  # noqa: BLE001 - whatever it was, the client shall hear of it
-            self._give_up(error)
+        if not self.begin():
             return 1
+        self.tell_started()
+        self._forget()
+        memory.let_go()
+        return self.serve()
+
+    def serve(self) -> int:
+        """Stand beside the container until its end is recorded; return the process's exit status."""
+        while not self._leaving:
+            self._turn()
+        return self._leave()
+
+    def tell_started(self) -> None:
+        """Let the client know."""
         started = {name: self._state[name] for name in ("pid", "start_time", "ports")}
         started["warnings"] = self.run.warnings if self.run is not None else []
         report.send(wire.STATUS_FD, "started", started)
         os.close(wire.STATUS_FD)
+
+    def _forget(self) -> None:
+        """What is only needed to start the container again, if that will not be done by us."""
         if (self._request["restart"] or {}).get("policy", "no") in ("", "no") and not self._request.get("health"):
-            self._request["plan"] = None  # it will not be started again by us
-        while not self._leaving:
-            self._turn()
-        return self._leave()
+            self._request["plan"] = None
+
+    def begin(self) -> bool:
+        """Start the container, or adopt it; False when that failed, all is undone, and the client knows why."""
+        try:
+            self._begin()
+        except Exception as error:  # noqa: BLE001 - whatever it was, the client shall hear of it
+            self._give_up(error)
+            return False
+        return True
+
+    # -- of a worker, and of the monitor that goes on where it ended --------------------------------------------------
+
+    def hand_over(self) -> tuple[dict[str, Any], select.epoll]:
+        """Return what resume() needs in a process with the same descriptors, and the set that says when to call it."""
+        self._forget()
+        self._log.close(time.time_ns(), durable=False)
+        return {
+            "request": self._request, "state": self._state, "began_ns": self._began_ns, "window": self._window,
+            "run": self.run.handed() if self.run is not None else {}, "place": self._place.handed(),
+            "listener": self._clients.listener_fd,
+        }, self._loop.epoll()  # fmt: skip
+
+    def resume(self, handed: dict[str, Any], *, recalled: bool) -> None:
+        """Be the monitor of what a worker has started. recalled: the signal came meanwhile."""
+        _signal.signal(state.RECALL, self._recall)
+        self._recalled = recalled
+        self._shield.raise_()
+        self._state.update(handed["state"])
+        self._began_ns, self._window = handed["began_ns"], handed["window"]
+        self._place.resume(handed["place"])
+        self._log = logfile.make(self._request["log"], adopting=True)
+        self._clients.listen_at(_socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET, 0, handed["listener"]))
+        self.run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
+        run.resume(handed["run"])
+        self._attendants.begin(run)
+        self._look_ms = run.watch_end(self._init_ended)
+        self._clients.pause_stdin(False)
 
     # -- beginning ----------------------------------------------------------------------------------------------------
 
@@ -139,7 +190,7 @@ class Monitor:
         self._state["error"] = ""
         if self._window:
             self._request["plan"]["process"]["console_size"] = self._window
-        self.run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin)
+        self.run = run = Run(self._request, self._loop, self._output, self._clients.pause_stdin, worker=self._worker)
         try:
             run.start(lambda: self._attendants.begin(run))
         except BaseException:
@@ -148,20 +199,24 @@ class Monitor:
         finally:
             self._stage = run.stage
             self._shield.raise_()
-        self._bring_nursery()
+        self._bring_relatives()
         self._began_ns = time.monotonic_ns()
         self._state.update(started_at=clock.now(), finished_at="", exit_code=0, oom_killed=False, oom_kills=0)
         self.happened("start")
         self._runs(run)
 
-    def _bring_nursery(self) -> None:
-        """Where systemd rules, monitors leave their client's session; what forks them must not be killed with it."""
-        nursery, self._nursery = self._nursery, None
+    def _bring_relatives(self) -> None:
+        """Where systemd rules, monitors leave their client's session; what forks them must not be killed with it, and
+        who only works for one must bring it."""
+        relatives, self._relatives = self._relatives, []
+        if self._worker:
+            relatives.append((os.getppid(), process.start_time(os.getppid()) or 0))
         group = self._request["cgroup"]
-        if nursery and group and group["systemd"]:
+        if group and group["systemd"]:
             from ..runtime.cgroups import systemd
 
-            systemd.bring(os.path.dirname(group["unified"]), *nursery)
+            for pid, started in relatives:
+                systemd.bring(os.path.dirname(group["unified"]), pid, started)
 
     def _runs(self, run: Run) -> None:
         self._state.update(status="running", pid=run.pid, start_time=run.start_time)

@@ -21,9 +21,9 @@ import os
 import select
 import struct
 
-from ..linux import clone, features, prctl, process
+from ..linux import clone, features, memory, prctl, process
 from ..runtime import entry, seal
-from . import monitor, wire
+from . import dozing, monitor, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Nursery:
         poll.register(wire.LISTEN_FD, select.POLLIN)
         poll.register(wire.LIFE_FD, 0)  # tells of the hang-up alone
         while True:
+            memory.let_go()
             ready = poll.poll()
             if ready[0][0] != wire.LISTEN_FD:  # who wants to be served comes first
                 self._leave()
@@ -131,6 +132,7 @@ def _warm_up() -> None:
     process.boot_id()
     for name in features.PROBED:
         features.has(name)
+    memory.learn()
     gc.disable()
     gc.freeze()
 
@@ -158,4 +160,5 @@ def _become_monitor(connection: int, nursery: tuple[int, int]) -> int:
         return 0  # it waits no longer
     sock.close()
     gc.enable()  # what was there before the fork is left alone: gc.freeze()
-    return monitor.live(nursery)
+    attached = len(fds) == len(_PLACES)  # then there is something to do from the beginning
+    return monitor.live(nursery) if attached or not features.has("pidfd") else dozing.live(nursery)

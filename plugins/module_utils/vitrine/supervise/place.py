@@ -44,6 +44,14 @@ class Place:
         self._lock = take_lock(self._request["run_dir"])
         return self.held
 
+    def handed(self) -> dict[str, Any]:
+        """What resume() needs in a process that shares our descriptors, and with them the lock (fcntl(2))."""
+        return {"lock": self._lock, "ports": self._ports}
+
+    def resume(self, handed: dict[str, Any]) -> None:
+        """Go on with what a worker took."""
+        self._lock, self._ports = handed["lock"], handed["ports"]
+
     def drop_lock(self) -> None:
         """Let another monitor take over all that there is."""
         if self._lock >= 0:

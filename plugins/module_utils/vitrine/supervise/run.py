@@ -26,7 +26,8 @@ _LOOK_MS = 500
 
 class Run:
     """Kernel objects of one run. events: the monitor's loop; on_output gets (wire kind, bytes) of each chunk;
-    on_input_full is told when clients have to wait; stage names what is being done, for errors."""
+    on_input_full is told when clients have to wait; stage names what is being done, for errors. worker: the container
+    is our parent's child, to which all goes that we make here (dozing.py)."""
 
     def __init__(
         self,
@@ -34,7 +35,10 @@ class Run:
         events: loop.Loop,
         on_output: Callable[[int, bytes], None],
         on_input_full: Callable[[bool], None],
+        *,
+        worker: bool = False,
     ) -> None:
+        self._worker = worker
         self._request = request
         self._loop = events
         self._on_output = on_output
@@ -77,7 +81,7 @@ class Run:
         stdio = None if request["tty"] else self._open_streams(run_dir)
         self.stage = "process"
         try:
-            init = start.create(request["plan"], stdio)
+            init = start.create(request["plan"], stdio, sibling=self._worker)
         finally:
             for fd in stdio or ():
                 os.close(fd)
@@ -92,7 +96,10 @@ class Run:
                 self._undo.append(self.disconnect)
                 try:
                     network, path, lock = request["network"], init.netns_path, request["lock_path"]
-                    aside.call("network", lambda: links.connect(network, path, lock))
+                    if self._worker:
+                        links.connect(network, path, lock)
+                    else:
+                        aside.call("network", lambda: links.connect(network, path, lock))
                 except (OSError, VitrineError):
                     init.prepare()  # an init that ended before it could be wired says itself why
                     raise
@@ -125,6 +132,32 @@ class Run:
             self._watch_fifos(self._request["run_dir"])
         if self._request["cgroup"]:
             self._undo.append(self._remove_cgroup)
+        if self._request["network"]:
+            self._connected = True
+            self._undo.append(self.disconnect)
+
+    def handed(self) -> dict[str, Any]:
+        """All that resume() needs in a process that has the same descriptors."""
+        return {
+            "pid": self.pid, "start_time": self.start_time, "pidfd": self.pidfd, "console": self._console,
+            "outputs": [output.fd for output in self._outputs], "input": self.input.fd if self.input else -1,
+        }  # fmt: skip
+
+    def resume(self, handed: dict[str, Any]) -> None:
+        """Go on with what a worker has started."""
+        run_dir = self._request["run_dir"]
+        self._child = True
+        self.pid, self.start_time, self.pidfd = handed["pid"], handed["start_time"], handed["pidfd"]
+        self._console = handed["console"]
+        if self._request["cgroup"]:
+            self._undo.append(self._remove_cgroup)
+        if self._console < 0:
+            self._undo.append(lambda: streams.remove_fifos(run_dir))
+        self._undo.append(self.close_streams)
+        for fd, kind in zip(handed["outputs"], (wire.STDOUT, wire.STDERR)):
+            self._outputs.append(streams.Output(self._loop, fd, self._receiver(kind)))
+        if handed["input"] >= 0:
+            self.input = streams.Input(self._loop, handed["input"], self._on_input_full)
         if self._request["network"]:
             self._connected = True
             self._undo.append(self.disconnect)

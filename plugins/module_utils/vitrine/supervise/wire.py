@@ -30,6 +30,7 @@ import struct
 VERSION = 1  # of the packets: counted up when one changes its meaning, for monitors outlive the engine they came with
 STATUS_FD = 4  # of a monitor: the pipe on which it says whether the container runs (report.py)
 CLIENT_FD = 5  # of a monitor: the end of a socketpair, its first client
+HANDED_FD, WAKE_FD = 6, 7  # of a monitor: what its worker leaves it (dozing.py)
 LISTEN_FD, LIFE_FD, FOLDER_FD = 3, 4, 5  # of a nursery: its socket, a pipe (nursery.py), the folder of its socket
 FORK = b"F"  # what a nursery is asked; with it come a monitor's descriptors: payload, status[, client]
 BORN = "=iQ"  # what the new monitor answers: its pid and start time
