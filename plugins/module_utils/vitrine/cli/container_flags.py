@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CONTAINER_FLAGS = (
     option("add-host", value="NAME:IP", many=True, help="Add an entry to /etc/hosts"),
     option("blkio-weight", value="N", help="Block IO weight, 10 to 1000"),
+    option("blkio-weight-device", value="DEV:N", many=True, help="Block IO weight on a device: /dev/x:500"),
     option("cap-add", value="CAP", many=True, help="Add a Linux capability"),
     option("cap-drop", value="CAP", many=True, help="Drop a Linux capability"),
     option("cpu-period", value="US", help="Period of the CPU quota in microseconds"),
@@ -29,6 +30,10 @@ CONTAINER_FLAGS = (
     option("cpuset-cpus", value="LIST", help="CPUs that may be used: 0-2,4"),
     option("cpuset-mems", value="LIST", help="Memory nodes that may be used: 0,1"),
     option("device", value="DEV", many=True, help="Add a host device: /dev/x[:/dev/y][:rwm]"),
+    option("device-read-bps", value="DEV:SIZE", many=True, help="Limit of bytes read from a device in a second"),
+    option("device-read-iops", value="DEV:N", many=True, help="Limit of reads from a device in a second"),
+    option("device-write-bps", value="DEV:SIZE", many=True, help="Limit of bytes written to a device in a second"),
+    option("device-write-iops", value="DEV:N", many=True, help="Limit of writes to a device in a second"),
     option("dns", value="IP", many=True, help="DNS server"),
     option("dns-option", value="OPT", many=True, help="DNS option"),
     option("dns-search", value="DOMAIN", many=True, help="DNS search domain"),
@@ -102,6 +107,11 @@ CONTAINER_FLAGS = (
     option("volume", "v", value="VOLUME", many=True, help="Mount: [HOST-PATH|VOLUME:]PATH[:ro]"),
     option("workdir", "w", value="DIR", help="Working directory inside"),
 )
+
+
+_DEVICE_LIMITS = (
+    "blkio_weight_device", "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops"
+)  # fmt: skip
 
 
 def _integer(text: str | None, flag: str) -> int | None:
@@ -186,6 +196,10 @@ def limits(options: Options) -> dict[str, Any]:
     return result
 
 
+def _device_limits(options: Options) -> dict[str, Any]:
+    return {name: dict(parse.device_limit(text, name) for text in getattr(options, name)) for name in _DEVICE_LIMITS}
+
+
 def _health(options: Options) -> dict[str, Any]:
     """The fields that the flags of the health check mean."""
     times = {
@@ -246,6 +260,7 @@ def container_spec(options: Options, image: str, command: list[str]) -> Containe
         sysctls=parse.pairs(options.sysctl, "sysctl"),
         ulimits=tuple(map(parse.ulimit, options.ulimit)),
         devices=tuple(map(parse.device, options.device)),
+        **_device_limits(options),
         init=options.init,
         tty=options.tty,
         interactive=options.interactive,

@@ -227,7 +227,7 @@ def resources(spec: ContainerSpec, devices: list[dict[str, Any]]) -> dict[str, A
             "mems": spec.cpuset_mems,
         },
         "pids": {"limit": spec.pids_limit},
-        "blockIO": {"weight": spec.blkio_weight},
+        "blockIO": {"weight": spec.blkio_weight, **_device_limits(spec)},
     }
     result: dict[str, Any] = {}
     for group, values in groups.items():
@@ -249,6 +249,30 @@ def resources(spec: ContainerSpec, devices: list[dict[str, Any]]) -> dict[str, A
         ]
         result["devices"] = [*DEVICE_RULES, *rules]
     return result
+
+
+_DEVICE_LIMITS = {
+    "blkio_weight_device": ("weightDevice", "weight"),
+    "device_read_bps": ("throttleReadBpsDevice", "rate"),
+    "device_write_bps": ("throttleWriteBpsDevice", "rate"),
+    "device_read_iops": ("throttleReadIOPSDevice", "rate"),
+    "device_write_iops": ("throttleWriteIOPSDevice", "rate"),
+}
+
+
+def _device_limits(spec: ContainerSpec) -> dict[str, list[dict[str, int]] | None]:
+    limits: dict[str, list[dict[str, int]] | None] = {}
+    for field, (name, key) in _DEVICE_LIMITS.items():
+        found = []
+        for path, number in getattr(spec, field).items():
+            node = _device_node(path, path)
+            if node is None or node["type"] != "b":
+                raise InvalidInput(
+                    f"{path!r} in {field} is no block device of this host", hint="see lsblk for their names", value=path
+                )
+            found.append({"major": node["major"], "minor": node["minor"], key: number})
+        limits[name] = found or None
+    return limits
 
 
 def device_nodes(spec: ContainerSpec) -> list[dict[str, Any]]:

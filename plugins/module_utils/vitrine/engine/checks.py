@@ -43,6 +43,11 @@ def check(spec: ContainerSpec) -> None:
         if number is None or least <= number <= most or (number == 0 and field.startswith(("blkio", "cpu"))):
             continue
         raise InvalidInput(f"invalid {field} {number}", hint=f"use a number from {least} to {most}", value=number)
+    for path, weight in spec.blkio_weight_device.items():
+        if not 10 <= weight <= 1000:
+            raise InvalidInput(
+                f"invalid blkio_weight_device {path}:{weight}", hint="use a weight from 10 to 1000", value=weight
+            )
     for field in ("hostname", "domainname"):
         name = getattr(spec, field)
         if name and (len(name) > 64 or name[0] in ".-" or name[-1] in ".-" or not _HOSTNAME.issuperset(name)):

@@ -149,6 +149,11 @@ def _published(ports: tuple[Any, ...], _spec: ContainerSpec) -> list[str]:
     return words
 
 
+def _device_limit(name: str) -> Callable[[Any, ContainerSpec], list[str]]:
+    flag = name.replace("_", "-")
+    return lambda values, _spec: [f"--{flag}={path}:{number}" for path, number in values.items()]
+
+
 _OTHERS: dict[str, Callable[[Any, ContainerSpec], list[str]]] = {
     "labels": _pairs("label"),
     "sysctls": _pairs("sysctl"),
@@ -159,6 +164,16 @@ _OTHERS: dict[str, Callable[[Any, ContainerSpec], list[str]]] = {
     "mounts": lambda mounts, _spec: [_mount(mount) for mount in mounts],
     "nano_cpus": _cpus,
     "ulimits": lambda values, _spec: [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in values],
+    **{
+        name: _device_limit(name)
+        for name in (
+            "blkio_weight_device",
+            "device_read_bps",
+            "device_write_bps",
+            "device_read_iops",
+            "device_write_iops",
+        )
+    },
     "devices": lambda values, _spec: [f"--device={':'.join(value)}" for value in values],
     "restart_policy": _restart,
     "healthcheck": _health,

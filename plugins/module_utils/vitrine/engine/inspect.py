@@ -127,6 +127,11 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
         "CpusetMems": spec.cpuset_mems or "",
         "PidsLimit": spec.pids_limit,
         "BlkioWeight": spec.blkio_weight or 0,
+        "BlkioWeightDevice": _device_limits(spec.blkio_weight_device, "Weight"),
+        "BlkioDeviceReadBps": _device_limits(spec.device_read_bps, "Rate"),
+        "BlkioDeviceWriteBps": _device_limits(spec.device_write_bps, "Rate"),
+        "BlkioDeviceReadIOps": _device_limits(spec.device_read_iops, "Rate"),
+        "BlkioDeviceWriteIOps": _device_limits(spec.device_write_iops, "Rate"),
         "OomKillDisable": spec.oom_kill_disable,
         "Ulimits": [{"Name": name, "Soft": soft, "Hard": hard} for name, soft, hard in spec.ulimits],
         "Devices": [
@@ -134,6 +139,10 @@ def host_config(spec: ContainerSpec) -> dict[str, Any]:
             for host, inside, access in spec.devices
         ],
     }
+
+
+def _device_limits(limits: dict[str, int], what: str) -> list[dict[str, Any]]:
+    return [{"Path": path, what: number} for path, number in limits.items()]
 
 
 def _network_settings(spec: ContainerSpec, network: dict[str, Any], running: bool, ports: list[Any]) -> dict[str, Any]:

@@ -269,6 +269,19 @@ def ulimit(text: str) -> tuple[str, int, int]:
     return match[1], soft, hard
 
 
+def device_limit(text: str, what: str) -> tuple[str, int]:
+    """(path of a device, number) from "/dev/x:1mb"; what: the limit, of which those of bytes ("..._bps") take units."""
+    path, _colon, number = text.rpartition(":")
+    sized = what.endswith("bps")
+    try:
+        if not path.startswith("/"):
+            raise InvalidInput("")
+        return path, size(number) if sized else int(number)
+    except (InvalidInput, ValueError):
+        hint = "write /dev/x:RATE, such as /dev/sda:1mb" if sized else "write /dev/x:NUMBER"
+        raise InvalidInput(f"invalid {what} {text!r}", hint=hint, value=text) from None
+
+
 def device(text: str) -> tuple[str, str, str]:
     """(host path, container path, permissions) from "/dev/x[:/dev/y][:rwm]"."""
     parts = text.split(":")

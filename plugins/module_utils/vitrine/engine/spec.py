@@ -64,6 +64,7 @@ class ContainerSpec(Record):
     Sizes are bytes, cpus are thousand-millionths (1 CPU = 10**9), times are seconds unless a field says otherwise.
     networks: what is wanted of each network by its name ({"ipv4_address", "ipv6_address", "aliases", "mac_address",
     "gw_priority", "driver_opts"}, all optional); with any, network_mode is the name of the first one.
+    blkio_weight_device and device_*: a number for each block device by its path on the host.
     env holds "NAME=value" texts in the order given; a bare name was resolved by whoever parsed it.
     """
 
@@ -103,6 +104,11 @@ class ContainerSpec(Record):
     cpuset_mems: str | None = None
     pids_limit: int | None = None
     blkio_weight: int | None = None
+    blkio_weight_device: dict[str, int] = {}
+    device_read_bps: dict[str, int] = {}
+    device_write_bps: dict[str, int] = {}
+    device_read_iops: dict[str, int] = {}
+    device_write_iops: dict[str, int] = {}
     capabilities: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
