@@ -216,6 +216,7 @@ if NEVER:
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.blobs  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.buildcache  # noqa: F401
+    import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.connection  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.containers  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.db  # noqa: F401
     import ansible_collections.vitrine.engine.plugins.module_utils.vitrine.store.disk  # noqa: F401

@@ -98,7 +98,11 @@ def test_a_log_on_a_full_disk_holds_nobody_up(on_disk) -> None:
         host("stop", "-t", "0", "talks", "shouts")
         lost = [json.loads(inside(host, "cat", path))["log_dropped"] for path in states(host)]
         assert any(lost), lost
-        host("rm", "talks")
+        removed = host.try_("rm", "talks")
+        if removed.code:  # of nothing at all, nothing can be written down
+            refused(removed, 1, "space")
+            inside(host, "sh", "-c", f"rm {host.root}/containers/*/*-json.log")
+            host("rm", "talks")
         host("run", "-d", "--name", "after", "busybox", "echo", "word")
         assert until(lambda: host("logs", "after")) == "word\n"
 

@@ -298,6 +298,7 @@ def delayed(box, nursery):
     )
     holder.stdout.read(1)
     raised = []
+    before = set(os.listdir("/proc"))
 
     def start():
         try:
@@ -309,9 +310,10 @@ def delayed(box, nursery):
     thread.start()
 
     def working():
-        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-            if comm(pid) == "vitrine-monitor" and children(pid):
-                return pid, children(pid)[0]
+        for pid in map(int, filter(str.isdigit, set(os.listdir("/proc")) - before)):
+            workers = [child for child in children(pid) if comm(child) == "vitrine-monitor"]
+            if comm(pid) == "vitrine-monitor" and workers:
+                return pid, workers[0]
         return None
 
     yield box, *until(working), thread, raised

@@ -16,15 +16,14 @@ from _thread import RLock  # without what the module threading brings along
 
 from ..errors import Conflict, DiskFull, StoreDamaged
 from . import redo
-from .disk import FULL
+from .connection import BUSY_SECONDS, connect
+from .disk import FULL, no_room
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
     from typing import Any
-
-BUSY_SECONDS = 30.0
 
 # Each entry brings a database from the version of its index to the next. Never edit one that was released: append.
 MIGRATIONS = (
@@ -361,23 +360,6 @@ def _begun(path: str) -> bool:
     return begun(path)
 
 
-def connect(path: str) -> Any:
-    """Return a connection as all of ours are. The log is synced at each commit; SQLite need not do so as well.
-
-    On a read-only disk SQLite cannot make the files that it wants beside an index; nor need it: nobody can change it.
-    """
-    name, frozen = path, False
-    if not os.path.exists(f"{path}-wal") and os.path.exists(path) and not os.access(os.path.dirname(path), os.W_OK):
-        escaped = path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        name, frozen = f"file:{escaped}?immutable=1", True
-    connection = sqlite.connect(name, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=frozen)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    # SQLite's 1000 pages would be read by every command that opens the index alone, which is nearly every one
-    connection.execute("PRAGMA wal_autocheckpoint = 100")
-    return connection
-
-
 def make_tables(connection: Any, version: int, wanted: int) -> None:
     """Bring an index from one version to another, in the caller's transaction."""
     for script in MIGRATIONS[version:wanted]:
@@ -456,7 +438,8 @@ def is_damage(text: str) -> bool:
 
 def _error(text: str, path: str) -> Exception:
     lower = text.lower()
-    if "is full" in lower:
+    unwritable = any(word in lower for word in ("unable to open", "readonly", "i/o error"))
+    if "is full" in lower or (unwritable and no_room(path)):
         return DiskFull(
             f"no space left for the store's index {path}: nothing was changed",
             hint="make room there (see df -h), then run the same command again",
@@ -468,7 +451,7 @@ def _error(text: str, path: str) -> Exception:
             hint="wait for that command to end, then run this one again",
             value=path,
         )
-    if "unable to open" in lower or "readonly" in lower or "i/o error" in lower:
+    if unwritable:
         return StoreDamaged(
             f"the store's index {path} cannot be written: {text}",
             hint="see whether its disk is full, read-only or failing",

@@ -18,6 +18,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 # Names in layers/: what is being made (by whoever holds its lock), and what is being removed (in volumes/ too).
 STAGING = ".new-"
 REMOVED = ".del-"
+_LEAST = 1 << 16  # bytes: 32 KiB of shared memory, and a page of the log
 
 
 class writing:  # noqa: N801  (reads as a verb in a with statement)
@@ -45,6 +46,16 @@ def full(path: str, undone: str, error: OSError) -> DiskFull:
         hint="make room there (see df -h and df -i), then run the same command again",
         value=path,
     )
+
+
+def no_room(path: str) -> bool:
+    """Whether the disk of a file has not even room for what SQLite puts beside an index to read it. Never raises."""
+    try:
+        status = os.statvfs(os.path.dirname(path))
+    except OSError:
+        return False
+    blocks = status.f_blocks > 0 and status.f_bfree * status.f_frsize < _LEAST
+    return blocks or (status.f_files > 0 and status.f_ffree < 2)
 
 
 def make_directory(path: str, mode: int = 0o700) -> None:

@@ -14,7 +14,8 @@ import os
 from ..errors import StoreDamaged
 from ..linux.fs import sync_directory
 from . import redo
-from .db import MIGRATIONS, connect, make_tables
+from .connection import connect
+from .db import MIGRATIONS, make_tables
 from .disk import writing
 
 TYPE_CHECKING = False
