@@ -321,21 +321,14 @@ def delayed(box, nursery):
     thread.join()
 
 
-def test_a_start_ends_with_its_worker(delayed):
+@pytest.mark.parametrize("killed", ["monitor", "worker"])
+def test_a_start_ends_with_its_monitor_and_with_its_worker(delayed, killed):
     box, monitor, worker, thread, raised = delayed
-    os.kill(worker, signal.SIGKILL)
+    os.kill({"monitor": monitor, "worker": worker}[killed], signal.SIGKILL)
     thread.join(timeout=10)
     assert "ended before the container ran" in raised[0].message
-    until(lambda: not comm(monitor))
-    assert not box.state["monitored"] or box.state["status"] == "created"
-
-
-def test_a_worker_ends_with_its_monitor(delayed):
-    _box, monitor, worker, thread, raised = delayed
-    os.kill(monitor, signal.SIGKILL)
-    thread.join(timeout=10)
-    assert "ended before the container ran" in raised[0].message
-    until(lambda: not comm(worker))
+    until(lambda: not comm(monitor) and not comm(worker))
+    assert box.state["status"] == "created"
 
 
 def test_a_sleeping_monitor_wakes_for_output_and_for_the_end(box, nursery):

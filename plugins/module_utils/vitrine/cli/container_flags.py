@@ -9,7 +9,7 @@ import os
 
 from ..engine import health as health_checks
 from ..engine import parse
-from ..engine.spec import ContainerSpec, Mount
+from ..engine.spec import DEVICE_LIMITS, ContainerSpec, Mount
 from ..errors import InvalidInput
 from .flags import Options, option, switch
 
@@ -109,11 +109,6 @@ CONTAINER_FLAGS = (
 )
 
 
-_DEVICE_LIMITS = (
-    "blkio_weight_device", "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops"
-)  # fmt: skip
-
-
 def _integer(text: str | None, flag: str) -> int | None:
     if text is None:
         return None
@@ -197,7 +192,7 @@ def limits(options: Options) -> dict[str, Any]:
 
 
 def _device_limits(options: Options) -> dict[str, Any]:
-    return {name: dict(parse.device_limit(text, name) for text in getattr(options, name)) for name in _DEVICE_LIMITS}
+    return {name: dict(parse.device_limit(text, name) for text in getattr(options, name)) for name in DEVICE_LIMITS}
 
 
 def _health(options: Options) -> dict[str, Any]:

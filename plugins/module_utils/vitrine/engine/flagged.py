@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from ..errors import InvalidInput
-from .spec import ContainerSpec, Mount
+from .spec import DEVICE_LIMITS, ContainerSpec, Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,16 +164,7 @@ _OTHERS: dict[str, Callable[[Any, ContainerSpec], list[str]]] = {
     "mounts": lambda mounts, _spec: [_mount(mount) for mount in mounts],
     "nano_cpus": _cpus,
     "ulimits": lambda values, _spec: [f"--ulimit={name}={soft}:{hard}" for name, soft, hard in values],
-    **{
-        name: _device_limit(name)
-        for name in (
-            "blkio_weight_device",
-            "device_read_bps",
-            "device_write_bps",
-            "device_read_iops",
-            "device_write_iops",
-        )
-    },
+    **{name: _device_limit(name) for name in DEVICE_LIMITS},
     "devices": lambda values, _spec: [f"--device={':'.join(value)}" for value in values],
     "restart_policy": _restart,
     "healthcheck": _health,

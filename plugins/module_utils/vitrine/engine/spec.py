@@ -58,13 +58,17 @@ class Port(Record):
         return f"{self.container_port}/{self.protocol}"
 
 
+# Limits of block devices: what is given for each is a number.
+DEVICE_LIMITS = ("blkio_weight_device", "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
+
+
 class ContainerSpec(Record):
     """Desired state of one container. None (or an empty collection) means: as the image or the engine has it.
 
     Sizes are bytes, cpus are thousand-millionths (1 CPU = 10**9), times are seconds unless a field says otherwise.
     networks: what is wanted of each network by its name ({"ipv4_address", "ipv6_address", "aliases", "mac_address",
     "gw_priority", "driver_opts"}, all optional); with any, network_mode is the name of the first one.
-    blkio_weight_device and device_*: a number for each block device by its path on the host.
+    DEVICE_LIMITS: a number for each block device by its path on the host.
     env holds "NAME=value" texts in the order given; a bare name was resolved by whoever parsed it.
     """
 
